@@ -1,0 +1,40 @@
+# Everything sets up what it needs, in .venv; `make test` is what CI runs.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: demo test lint types unit dev bench schema clean
+
+demo: $(READY)            ## the main job end to end on the embedded BigQuery
+	$(BIN)/bbq demo
+
+dev: $(READY)             ## Dagster's UI on the embedded BigQuery with the sample, sensors on
+	$(BIN)/bbq dev
+
+test: lint types unit     ## all checks
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+unit: $(READY)
+	$(BIN)/pytest -n 2 --dist worksteal
+
+bench: $(READY)           ## make bench NAME=calls_idle
+	@test -n "$(NAME)" || { echo "which one? make bench NAME=… of:"; ls benchmarks/*.py | xargs -n1 basename | grep -v '^_' | sed 's/\.py$$//;s/^/  /'; exit 2; }
+	$(BIN)/python -m benchmarks.$(NAME)
+
+schema: $(READY)          ## write docs/bbq.schema.json anew
+	$(BIN)/bbq settings schema > docs/bbq.schema.json
+
+clean:
+	rm -rf $(VENV) .bbq .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)

@@ -1,0 +1,1 @@
+"""Backups of Google BigQuery that can be restored, run by Dagster."""

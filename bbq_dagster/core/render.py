@@ -1,0 +1,118 @@
+"""A plan in words: what would be copied and why, what is left out and why. Text only, decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from bbq_dagster.core.naming import copy_id
+from bbq_dagster.core.plan import BackupPlan, TableBackup
+from bbq_dagster.core.versions import Copy
+
+_SHOWN = 12
+
+
+def render_plan(plan: BackupPlan, *, limit: int | None = _SHOWN) -> str:
+    """The plan as text, ``limit`` lines per list at most (None: all)."""
+    return "\n".join(
+        [
+            summary(plan),
+            *_section("copy", (line for backup in plan.backups for line in _backup_lines(backup, limit)), limit=None),
+            *_section(
+                "finish what an earlier run began",
+                (f"{copy.source} -> {copy.destination.table}" for copy in plan.unfinished),
+                limit=limit,
+            ),
+            *_section("not now", (f"{item.unit}: {item.reason}" for item in plan.postponed), limit=limit),
+            *_section("emptied", (f"{item.unit}: {item.reason}" for item in plan.emptied), limit=limit),
+            *_section("vanished", (f"{item.unit}: {item.reason}" for item in plan.vanished), limit=limit),
+            *_section("left out", (f"{item.table}: {item.reason}" for item in plan.left_out), limit=limit),
+            *_section("not looked at", (f"{item.dataset}: {item.message}" for item in plan.failures), limit=None),
+        ]
+    )
+
+
+def summary(plan: BackupPlan) -> str:
+    """One line: units, copy jobs, backup tables, and what is not copied."""
+    units, jobs, tables = len(plan.units), len(plan.copies), len(plan.backups)
+    return (
+        f"plan of {plan.planned_at:%Y-%m-%d %H:%M} UTC: {_n(units, 'unit')} by {_n(jobs, 'copy job')}"
+        f" into {_n(tables, 'backup table')}; {plan.unchanged:,} unchanged, {len(plan.postponed):,} not now,"
+        f" {len(plan.emptied):,} emptied, {len(plan.vanished):,} vanished, {len(plan.left_out):,} left out"
+        + (f", {_n(len(plan.failures), 'dataset')} not looked at" if plan.failures else "")
+        + f"; about {_n(plan.estimated_calls, 'API call')}"
+    )
+
+
+def plan_as_json(plan: BackupPlan) -> dict[str, object]:
+    """The plan in the types of JSON: everything, with every reason."""
+    return {
+        "planned_at": plan.planned_at.isoformat(),
+        "units": len(plan.units),
+        "copy_jobs": len(plan.copies),
+        "estimated_calls": plan.estimated_calls,
+        "backups": [
+            {
+                "source": str(backup.source),
+                "destination": str(backup.destination),
+                "how": backup.why_so,
+                "copies": [_copy_as_json(copy) for copy in backup.copies],
+            }
+            for backup in plan.backups
+        ],
+        "unfinished": [_copy_as_json(copy) for copy in plan.unfinished],
+        "postponed": [{"unit": str(item.unit), "reason": item.reason} for item in plan.postponed],
+        "emptied": [{"unit": str(item.unit), "reason": item.reason} for item in plan.emptied],
+        "vanished": [{"unit": str(item.unit), "reason": item.reason} for item in plan.vanished],
+        "left_out": [{"table": str(item.table), "reason": item.reason} for item in plan.left_out],
+        "not_looked_at": [{"dataset": str(item.dataset), "message": item.message} for item in plan.failures],
+        "unchanged": plan.unchanged,
+    }
+
+
+def _copy_as_json(copy: Copy) -> dict[str, object]:
+    return {
+        "copy_id": copy_id(copy),
+        "source": str(copy.source),
+        "destination": str(copy.destination),
+        "units": [
+            {
+                "unit": str(unit.unit),
+                "reason": unit.reason,
+                "rows": unit.state.rows,
+                "size_bytes": unit.state.size_bytes,
+            }
+            for unit in copy.units
+        ],
+    }
+
+
+def _backup_lines(backup: TableBackup, limit: int | None) -> Iterator[str]:
+    yield f"{backup.source}: {backup.why_so}"
+    units = sorted(backup.units, key=lambda unit: (unit.reason, unit.unit.sort_key))
+    lines = [
+        _units_with(reason, [str(unit.unit.key) for unit in same])
+        for reason, same in groupby(units, lambda u: u.reason)
+    ]
+    yield from (f"  {line}" for line in _cut(lines, limit))
+
+
+def _units_with(reason: str, keys: list[str]) -> str:
+    if len(keys) > 3:
+        return f"{keys[0]} … {keys[-1]} ({len(keys):,}): {reason}"
+    return f"{', '.join(keys)}: {reason}"
+
+
+def _section(title: str, lines: Iterable[str], *, limit: int | None) -> list[str]:
+    shown = _cut(list(lines), limit)
+    return ["", f"{title}:", *(f"  {line}" for line in shown)] if shown else []
+
+
+def _cut(lines: list[str], limit: int | None) -> list[str]:
+    if limit is None or len(lines) <= limit:
+        return lines
+    return [*lines[:limit], f"… and {len(lines) - limit:,} more"]
+
+
+def _n(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,79 @@
+"""What is protected, since when, and what failed: the record of datasets, summed up by table. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
+from bbq_dagster.core.versions import DatasetRecord, Version
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class TableStatus:
+    """One source table as the catalog knows it.
+
+    * ``units``: units with a version; ``rows`` and ``size_bytes`` are those of their newest versions.
+    * ``newest_at``, ``oldest_at``: when the newest and the oldest of these were captured; None where there is none.
+    * ``gone``: units of them that were emptied or vanished from the source since.
+    * ``failed``: units whose copies failed since their newest version, or that have none for that reason.
+    * ``unfinished``: units in copies that have no end on record.
+    """
+
+    table: TableRef
+    units: int
+    rows: int
+    size_bytes: int
+    newest_at: datetime | None
+    oldest_at: datetime | None
+    gone: int
+    failed: int
+    unfinished: int
+
+
+def table_statuses(records: Mapping[DatasetRef, DatasetRecord]) -> tuple[TableStatus, ...]:
+    """The status of every table that is on record, by name."""
+    statuses = [status for record in records.values() for status in _of_record(record)]
+    return tuple(sorted(statuses, key=lambda status: status.table))
+
+
+def _of_record(record: DatasetRecord) -> Iterable[TableStatus]:
+    unfinished = [unit.unit for copy in record.unfinished for unit in copy.units]
+    versions = _by_table((version.unit, version) for version in record.latest.values())
+    gone = _by_table((unit, unit) for unit in record.absent if unit in record.latest)
+    failed = _by_table((unit, unit) for unit in record.failures)
+    begun = _by_table((unit, unit) for unit in unfinished)
+    for table in versions.keys() | failed.keys() | begun.keys():
+        yield _status(
+            table,
+            versions.get(table, []),
+            gone=len(gone.get(table, [])),
+            failed=len(failed.get(table, [])),
+            unfinished=len(begun.get(table, [])),
+        )
+
+
+def _status(table: TableRef, versions: list[Version], *, gone: int, failed: int, unfinished: int) -> TableStatus:
+    captured = [version.captured_at for version in versions]
+    return TableStatus(
+        table=table,
+        units=len(versions),
+        rows=sum(version.rows or 0 for version in versions),
+        size_bytes=sum(version.size_bytes or 0 for version in versions),
+        newest_at=max(captured, default=None),
+        oldest_at=min(captured, default=None),
+        gone=gone,
+        failed=failed,
+        unfinished=unfinished,
+    )
+
+
+def _by_table(items: Iterable[tuple[Unit, T]]) -> dict[TableRef, list[T]]:
+    grouped: dict[TableRef, list[T]] = {}
+    for unit, item in items:
+        grouped.setdefault(unit.table, []).append(item)
+    return grouped

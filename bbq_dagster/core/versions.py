@@ -1,0 +1,96 @@
+"""What the catalog knows: versions, copies that were planned, what happened to a unit since.
+
+Values only. Reading and writing them is the catalog store's work; what follows from them is decided in ``changes``,
+``plan``, ``retention`` and ``restore``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from bbq_dagster.core.inventory import State
+from bbq_dagster.core.tables import TableRef, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One unit as it was at ``captured_at``, held by ``backup``.
+
+    ``captured_at`` is the start of the copy job (the original BBQ's watermark, its PR #21): what was written later
+    is not in it. ``rows`` and ``size_bytes`` are those of the copy, not of the source.
+    """
+
+    version_id: str
+    unit: Unit
+    backup: Unit
+    location: str
+    captured_at: datetime
+    rows: int | None
+    size_bytes: int | None
+    source: State
+    source_created_at: datetime
+    job_id: str
+    reason: str
+    whole_table: bool = False
+    recorded_at: datetime | None = None
+    run_id: str = ""
+
+
+class Absence(StrEnum):
+    """Why a unit with versions has nothing to copy now."""
+
+    EMPTIED = "emptied"
+    VANISHED = "vanished"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedUnit:
+    """One unit inside a planned copy: the state that was seen, and why it is copied."""
+
+    unit: Unit
+    state: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One copy job: a whole table, or one partition of it, into one place in a backup table.
+
+    ``source`` and ``destination`` name a partition together or not at all. ``attempt`` counts the copies of the same
+    state into the same place that are known to have failed, so that each try has a job id of its own.
+    """
+
+    source: Unit
+    destination: Unit
+    location: str
+    source_created_at: datetime
+    units: tuple[PlannedUnit, ...]
+    attempt: int = 1
+    partitioned: bool = False
+
+    @property
+    def whole_table(self) -> bool:
+        """The copy holds every partition of its source, not only ``units``."""
+        return self.source.partition is None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRecord:
+    """All that the catalog says of one source dataset, as a run needs it.
+
+    * ``latest``: the newest live version of each unit.
+    * ``absent``: units whose last event says that there is nothing to copy, with that event's kind.
+    * ``settled``: when a partitioned table was created, and its state when all its partitions were protected; while
+      the table is still in that state, its partitions need not be listed.
+    * ``unfinished``: copies that were planned and have no end on record.
+    * ``failures``: how many copies of a unit failed since its latest version.
+    """
+
+    latest: Mapping[Unit, Version] = field(default_factory=dict)
+    absent: Mapping[Unit, Absence] = field(default_factory=dict)
+    settled: Mapping[TableRef, tuple[datetime, State]] = field(default_factory=dict)
+    unfinished: tuple[Copy, ...] = ()
+    failures: Mapping[Unit, int] = field(default_factory=dict)

@@ -1,0 +1,246 @@
+"""The life of a job: asked for, PENDING, RUNNING, DONE; where its answer is kept; how the API shows it.
+
+What a job does is ``work``'s. Copies run where they are asked for, they only move pointers; loads and queries run in a
+thread. Delays between the states are of real time, by ``store.settings``.
+"""
+
+import asyncio
+import logging
+import re
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from bbq_dagster.local.definition import canonical_location
+from bbq_dagster.local.destination import named_table
+from bbq_dagster.local.errors import REASON_STATUS, BigQueryError, duplicate, invalid, not_found, refused, required
+from bbq_dagster.local.model import Fields, Job
+from bbq_dagster.local.store import Store
+from bbq_dagster.local.work import Finish, Outcome, destination_of, prepare
+
+Answer = TypeVar("Answer")
+Key = tuple[str, str, str]
+
+KEPT_RESULTS = 1000
+_ANSWER_WITHIN_SECONDS = 2.0
+_MULTI_REGIONS = ("US", "EU")
+_log = logging.getLogger(__name__)
+
+
+class Jobs:
+    """Starts jobs and knows those that run. Belongs to one event loop."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._running: dict[Key, asyncio.Task[None]] = {}
+        self._cancelled: set[Key] = set()
+        self._results: OrderedDict[Key, tuple[Fields, pa.Table]] = OrderedDict()
+
+    def resume(self) -> None:
+        """Run again what a stop of the server left unfinished."""
+        for job in self._store.all_jobs():
+            if job.state != "DONE":
+                self._start(job, None, None)
+
+    async def insert(
+        self, project: str, body: Mapping[str, Any], upload: bytes | None = None, doom: BigQueryError | None = None
+    ) -> Job:
+        """Start a job, and wait a moment for it if no delays are set.
+
+        Args:
+            upload: The file of a load job that was sent along.
+            doom: The error that this job shall end with, instead of doing its work.
+        """
+        job = new_job(self._store, project, body)
+        if job.configuration.get("dryRun"):
+            return await asyncio.to_thread(self._dry_run, job)
+        if self._store.find_job(job.project, job.location, job.id) is not None:
+            raise duplicate("Job", job)
+        settings = self._store.settings
+        if settings.job_pending_seconds or settings.job_running_seconds:
+            self._store.put_job(job)
+            self._start(job, upload, doom)
+        elif job.kind == "copy":
+            await on_loop(self._store, lambda: self._run_at_once(job, doom))
+        else:
+            self._store.put_job(job)
+            await asyncio.wait({self._start(job, upload, doom)}, timeout=_ANSWER_WITHIN_SECONDS)
+        return self.get(job.project, job.location, job.id)
+
+    def get(self, project: str, location: str | None, job_id: str) -> Job:
+        """A job by its id. Without a location only those in the US and EU are found (jobs.get)."""
+        for place in [location] if location else _MULTI_REGIONS:
+            job = self._store.find_job(project, canonical_location(place), job_id)
+            if job is not None:
+                return job
+        raise not_found("Job", f"{project}:{location}.{job_id}" if location else f"{project}:{job_id}")
+
+    async def wait(self, job: Job, seconds: float) -> Job:
+        """The job when it is done, or as it stands after so many seconds."""
+        task = self._running.get(_key(job))
+        if task is not None:
+            await asyncio.wait({task}, timeout=seconds)
+        return self.get(job.project, job.location, job.id)
+
+    def cancel(self, job: Job) -> None:
+        """Ask a job to stop. A copy goes on (managing-tables); what is done stays done."""
+        if job.kind != "copy" and job.state != "DONE":
+            self._cancelled.add(_key(job))
+
+    def result(self, job: Job) -> tuple[Fields, pa.Table]:
+        """The rows that a query left."""
+        if _key(job) not in self._results:
+            raise not_found("Table", f"{job.project}:_anonymous.{job.id}")
+        return self._results[_key(job)]
+
+    def _start(self, job: Job, upload: bytes | None, doom: BigQueryError | None) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(self._run(job, upload, doom))
+        self._running[_key(job)] = task
+        task.add_done_callback(lambda _: self._running.pop(_key(job), None))
+        return task
+
+    async def _run(self, job: Job, upload: bytes | None, doom: BigQueryError | None) -> None:
+        settings = self._store.settings
+        await asyncio.sleep(settings.job_pending_seconds)
+        job = self._store.put_job(replace(job, state="RUNNING", started_ms=self._store.now_ms()))
+        finish = _failing_with(doom) if doom else await asyncio.to_thread(_prepared, self._store, job, upload)
+        await asyncio.sleep(settings.job_running_seconds)
+        if _key(job) in self._cancelled:
+            finish = _failing_with(refused("stopped", "Job execution was cancelled: User requested cancellation"))
+        await asyncio.to_thread(self._finish, job, finish)
+
+    def _run_at_once(self, job: Job, doom: BigQueryError | None) -> None:
+        with self._store.transaction():
+            job = replace(job, started_ms=self._store.now_ms())
+            self._finish(job, _failing_with(doom) if doom else _prepared(self._store, job, None))
+
+    def _finish(self, job: Job, finish: Finish) -> None:
+        """Do the work and record how it went."""
+        outcome, errors = _carried_out(job, finish)
+        if outcome is not None and outcome.rows is not None:
+            self._keep_result(job, outcome.fields, outcome.rows)
+        statistics = outcome.statistics if outcome is not None else {}
+        ended = max(self._store.now_ms(), job.started_ms or 0)
+        self._store.put_job(replace(job, state="DONE", ended_ms=ended, statistics=statistics, errors=errors))
+
+    def _keep_result(self, job: Job, fields: Fields, rows: pa.Table) -> None:
+        self._results[_key(job)] = (fields, rows)
+        while len(self._results) > KEPT_RESULTS:
+            self._results.popitem(last=False)
+
+    def _dry_run(self, job: Job) -> Job:
+        outcome = prepare(self._store, job, None)()
+        return replace(
+            job, state="DONE", started_ms=job.created_ms, ended_ms=job.created_ms, statistics=outcome.statistics
+        )
+
+
+async def on_loop(store: Store, write: Callable[[], Answer]) -> Answer:
+    """Do a short write here if the lock is free, else in a thread, so that the loop never waits for a long one."""
+    if store.lock.acquire(blocking=False):
+        try:
+            return write()
+        finally:
+            store.lock.release()
+    return await asyncio.to_thread(write)
+
+
+def new_job(store: Store, project: str, body: Mapping[str, Any]) -> Job:
+    """The job that jobs.insert asks for. Refuses a body without a kind of job, and ids that BigQuery refuses."""
+    configuration, reference = body.get("configuration") or {}, body.get("jobReference") or {}
+    if not isinstance(configuration, Mapping) or not isinstance(reference, Mapping):
+        raise invalid("Invalid job: configuration and jobReference must be objects")
+    job_id = reference.get("jobId") or f"job_{uuid.uuid4().hex}"
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,1024}", str(job_id)):
+        raise invalid(
+            f'Invalid job ID "{job_id}": letters, numbers, underscores and dashes only, at most 1024 characters'
+        )
+    location = canonical_location(reference.get("location") or _location_of(store, project, configuration))
+    job = Job(project, location, job_id, configuration, store.now_ms())
+    if not job.kind:
+        raise required("configuration")
+    return job
+
+
+def job_resource(job: Job, *, url: str = "") -> dict[str, Any]:
+    """A job as jobs.get shows it."""
+    reference = {"projectId": job.project, "jobId": job.id, "location": job.location}
+    times = {"creationTime": job.created_ms, "startTime": job.started_ms, "endTime": job.ended_ms}
+    status: dict[str, Any] = {"state": job.state}
+    if job.errors:
+        status |= {"errorResult": dict(job.errors[0]), "errors": [dict(e) for e in job.errors]}
+    return {
+        "kind": "bigquery#job",
+        "etag": f"{job.state}.{job.ended_ms}",
+        "id": str(job),
+        "selfLink": f"{url}/bigquery/v2/projects/{job.project}/jobs/{job.id}?location={job.location}",
+        "user_email": "local@bigquery.invalid",
+        "configuration": {"jobType": job.kind.upper(), **job.configuration},
+        "jobReference": reference,
+        "statistics": {k: str(v) for k, v in times.items() if v is not None} | dict(job.statistics),
+        "status": status,
+        "state": job.state,
+    } | ({"errorResult": dict(job.errors[0])} if job.errors else {})
+
+
+def error_of_job(job: Job) -> BigQueryError:
+    """The error of a failed job, as a request that waits for its rows gets it."""
+    reason = str(job.errors[0]["reason"])
+    return BigQueryError(REASON_STATUS.get(reason, 400), reason, str(job.errors[0]["message"]))
+
+
+def _key(job: Job) -> Key:
+    return (job.project, job.location, job.id)
+
+
+def _location_of(store: Store, project: str, configuration: Mapping[str, Any]) -> str:
+    """Where a job runs that does not say: where its destination is, its default dataset, or a dataset in its SQL."""
+    destination = destination_of(configuration)
+    query = configuration.get("query") or {}
+    if destination:
+        ref = named_table(destination).ref
+        candidates = [(ref.project, ref.dataset)]
+    else:
+        default = query.get("defaultDataset") or {}
+        candidates = [(default.get("projectId") or project, str(default.get("datasetId")))]
+        candidates += _named_in_sql(project, str(query.get("query") or ""))
+    found = next((d for c in candidates if (d := store.find_dataset(*c)) is not None), None)
+    return found.location if found is not None else _region_in_sql(query) or "US"
+
+
+def _named_in_sql(project: str, sql: str) -> list[tuple[str, str]]:
+    pairs = re.findall(r"(?:([\w:-]+)`?\.`?)?(\w+)`?\.`?[\w-]+", sql)
+    return [(named or project, dataset) for named, dataset in pairs] + [(project, d) for p, d in pairs for d in (p, d)]
+
+
+def _region_in_sql(query: Mapping[str, Any]) -> str | None:
+    found = re.search(r"region-([\w-]+)", str(query.get("query") or ""), re.I)
+    return found.group(1) if found else None
+
+
+def _failing_with(error: Exception) -> Finish:
+    def fail() -> Outcome:
+        raise error
+
+    return fail
+
+
+def _prepared(store: Store, job: Job, upload: bytes | None) -> Finish:
+    try:
+        return prepare(store, job, upload)
+    except Exception as error:  # noqa: BLE001 - told at the end of the job, by _carried_out
+        return _failing_with(error)
+
+
+def _carried_out(job: Job, finish: Finish) -> tuple[Outcome | None, tuple[Mapping[str, Any], ...]]:
+    try:
+        return finish(), ()
+    except BigQueryError as error:
+        return None, (error.as_job_error(),)
+    except Exception as error:  # noqa: BLE001 - a job that breaks must still end, as one of BigQuery's would
+        _log.error("job %s broke", job, exc_info=error)
+        return None, ({"reason": "internalError", "message": f"An internal error occurred: {error!r}"},)

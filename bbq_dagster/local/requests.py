@@ -1,0 +1,88 @@
+"""A request as handlers see it, and how they answer: values, without a server."""
+
+import json
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+from bbq_dagster.local.errors import invalid
+
+
+@dataclass(slots=True)
+class Request:
+    """One request.
+
+    Attributes:
+        raw_path: As sent, still percent-encoded.
+        params: The placeholders of its route: project, dataset, table, job, ...
+        struck: The action of the fault that struck it, if its handler has to know.
+    """
+
+    method: str
+    path: str
+    query_string: str
+    headers: Mapping[str, str]
+    content: bytes
+    raw_path: str = ""
+    params: Mapping[str, str] = field(default_factory=dict)
+    struck: Mapping[str, Any] | None = None
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object that was sent; an empty request is an empty object."""
+        if not self.content:
+            return {}
+        try:
+            parsed = json.loads(self.content)
+        except ValueError as error:
+            raise invalid(f"Parse Error: the request body is not valid JSON: {error}") from error
+        if not isinstance(parsed, dict):
+            raise invalid("Parse Error: the request body is not a JSON object")
+        return parsed
+
+    def query(self) -> dict[str, list[str]]:
+        return parse_qs(self.query_string, keep_blank_values=True) if self.query_string else {}
+
+    def option(self, name: str) -> str | None:
+        values = self.query().get(name)
+        return values[-1] if values else None
+
+    def number(self, name: str) -> int | None:
+        text = self.option(name)
+        if text is None:
+            return None
+        try:
+            return int(text)
+        except ValueError as error:
+            raise invalid(f'Invalid value for {name}: "{text}" is not an integer', name) from error
+
+    def flag(self, name: str) -> bool:
+        return (self.option(name) or "").lower() == "true"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer that is not just a JSON object with status 200."""
+
+    status: int
+    body: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_CONTENT = Response(204)
+
+
+def page_of_names(names: Sequence[str], request: Request, default: int = 50) -> tuple[Sequence[str], dict[str, str]]:
+    """The names after the page token, and what the answer carries on: names come and go, pages never repeat or skip."""
+    start = bisect_right(names, request.option("pageToken") or "")
+    size = page_size(request, default)
+    chosen = names[start : start + size]
+    return chosen, {"nextPageToken": chosen[-1]} if start + size < len(names) and chosen else {}
+
+
+def page_size(request: Request, default: int, maximum: int = 1000) -> int:
+    asked = request.number("maxResults")
+    if asked is not None and asked < 0:
+        raise invalid(f'Invalid value for maxResults: "{asked}" is negative', "maxResults")
+    return min(default if asked is None else asked, maximum)

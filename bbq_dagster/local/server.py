@@ -1,0 +1,237 @@
+"""Starting, stopping and steering the embedded BigQuery: in this process for tests, in the foreground for the CLI.
+
+    with LocalBigQuery() as bigquery:
+        client = bigquery.client(project="shop")
+
+``LocalBigQueryAdmin`` steers a server in another process by its URL, by the same verbs.
+"""
+
+import asyncio
+import json
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import uvicorn
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from bbq_dagster.local.app import App
+from bbq_dagster.local.clock import Clock
+from bbq_dagster.local.errors import LocalServerError
+from bbq_dagster.local.faults import Faults
+from bbq_dagster.local.jobs import Jobs
+from bbq_dagster.local.service import Service
+from bbq_dagster.local.store import Store
+
+_START_SECONDS = 10.0
+_STOP_SECONDS = 5.0
+
+
+class LocalBigQueryAdmin:
+    """The steering of a server, wherever it runs: its clock, calls, faults and delays."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    def client(self, project: str = "local", location: str | None = None) -> bigquery.Client:
+        """A real client of google-cloud-bigquery; only the endpoint and the credentials are different."""
+        return bigquery.Client(
+            project=project,
+            credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+            client_options={"api_endpoint": self.url},
+            location=location,
+        )
+
+    def now(self) -> datetime:
+        return datetime.fromisoformat(self._ask("GET", "clock")["now"])
+
+    def set_clock(self, now: datetime) -> None:
+        """Stop the clock at this instant, which must be aware."""
+        self._ask("POST", "clock", {"now": now.isoformat()})
+
+    def advance(self, by: timedelta) -> None:
+        self._ask("POST", "clock", {"advance_seconds": by.total_seconds()})
+
+    def use_real_clock(self) -> None:
+        self._ask("POST", "clock", {"real": True})
+
+    def calls(self) -> Counter[str]:
+        """Requests so far by BigQuery's method names: ``tables.get``, ``jobs.insert``, ..."""
+        return Counter(self._ask("GET", "calls")["counts"])
+
+    def recent_calls(self) -> list[dict[str, Any]]:
+        """The latest requests, oldest first: call, method, path, status (0 where the line was cut)."""
+        return list(self._ask("GET", "calls")["recent"])
+
+    def reset_calls(self) -> None:
+        self._ask("DELETE", "calls")
+
+    def fault(self, match: Mapping[str, Any], action: Mapping[str, Any], **rule: Any) -> None:
+        """Let requests go wrong: see ``faults``. ``rule`` takes times, after, every, probability and seed."""
+        self._ask("POST", "faults", {"match": match, "action": action, **rule})
+
+    def faults(self) -> list[dict[str, Any]]:
+        return list(self._ask("GET", "faults")["faults"])
+
+    def clear_faults(self) -> None:
+        self._ask("DELETE", "faults")
+
+    def settings(self, **seconds: float) -> dict[str, float]:
+        """Change ``streaming_flush_seconds``, ``job_pending_seconds``, ``job_running_seconds``; gives all of them."""
+        return self._ask("POST", "settings", seconds)
+
+    def _ask(self, method: str, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        content = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/local/v1/{what}", content, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                answer: dict[str, Any] = json.loads(response.read() or b"{}")
+        except urllib.error.HTTPError as error:
+            raise LocalServerError(f"{what}: {json.loads(error.read())['error']['message']}") from error
+        except OSError as error:
+            raise LocalServerError(
+                f"No embedded BigQuery answers at {self.url}: {error}\nHINT: start one with `bbq local serve`."
+            ) from error
+        return answer
+
+
+class LocalBigQuery(LocalBigQueryAdmin):
+    """A server in a thread of this process.
+
+    Args:
+        folder: Where it keeps its state; None keeps it in memory.
+        port: 0 takes any free one.
+        now: Where its clock stands still from the start; None is the real time.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, host: str = "127.0.0.1", port: int = 0, now: datetime | None = None
+    ) -> None:
+        self._socket = _bound(host, port)
+        super().__init__(f"http://{host}:{self._socket.getsockname()[1]}")
+        self.store = _store(folder, self._socket, now)
+        self._server = _server(self.store, self.url)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True, name="bigquery")
+
+    def start(self) -> "LocalBigQuery":
+        self._thread.start()
+        if not self._server.ready.wait(_START_SECONDS):
+            self.store.close()
+            raise LocalServerError(f"The embedded BigQuery did not start within {_START_SECONDS:.0f} s")
+        return self
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._server.stop()
+            self._thread.join(_STOP_SECONDS)
+        self._socket.close()
+        self.store.close()
+
+    def __enter__(self) -> "LocalBigQuery":
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def serve(folder: Path | None, host: str, port: int) -> None:
+    """Run in the foreground until interrupted."""
+    bound = _bound(host, port)
+    store = _store(folder, bound, None)
+    try:
+        with suppress(KeyboardInterrupt):
+            _server(store, f"http://{host}:{bound.getsockname()[1]}").run([bound])
+    finally:
+        store.close()
+
+
+class _Server(uvicorn.Server):
+    """Tells when it answers, and stops at once when told to."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+        self._wake = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
+        self.ready.set()
+
+    async def main_loop(self) -> None:
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks = (ticks + 1) % 864_000
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), 0.1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn calls it so
+        """Cut all lines; requests that are under way are cancelled with the loop."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+    def stop(self) -> None:
+        self.should_exit = self.force_exit = True
+        self._loop.call_soon_threadsafe(self._wake.set)
+
+
+class _Protocol(HttpToolsProtocol):
+    """Hands the application a way to cut the line, for faults."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {"local.connection": {"abort": self.transport.abort}}
+
+
+def _server(store: Store, url: str) -> _Server:
+    app = App(Service(store, Jobs(store), Faults(), url))
+    return _Server(
+        uvicorn.Config(
+            app,
+            http=_Protocol,
+            ws="none",
+            lifespan="on",
+            log_level="critical",
+            access_log=False,
+            timeout_keep_alive=600,
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except (OSError, OverflowError) as error:
+        bound.close()
+        raise LocalServerError(
+            f"Cannot listen on {host}:{port}: {error}\nHINT: choose another port, or 0 for any free one."
+        ) from error
+    return bound
+
+
+def _store(folder: Path | None, bound: socket.socket, now: datetime | None) -> Store:
+    clock = Clock()
+    if now is not None:
+        clock.set(now)
+    try:
+        return Store(folder, clock)
+    except LocalServerError:
+        bound.close()
+        raise

@@ -1,0 +1,125 @@
+"""The DuckDB that answers: one in-memory instance per process, and a connection of its own for every statement.
+
+What a statement registers or creates is temporary, so seen by its connection alone; the instance itself holds only
+macros and functions, made once. Errors leave here in BigQuery's words.
+"""
+
+import atexit
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import duckdb
+import pyarrow as pa
+from duckdb.func import FunctionNullHandling, PythonUDFType
+
+from bbq_dagster.local.errors import BigQueryError, invalid_query
+from bbq_dagster.local.sql.farmhash import farm_fingerprint
+
+# What BigQuery's functions do and no function of DuckDB does.
+_MACROS = (
+    "bq_divide(a, b) AS CASE WHEN b = 0 THEN error('division by zero: ' || a || ' / ' || b) ELSE a / b END",
+    "bq_bytes(v) AS CASE WHEN typeof(v) = 'BLOB' THEN CAST(CAST(v AS VARCHAR) AS BLOB) "
+    "ELSE encode(CAST(v AS VARCHAR)) END",
+    "bq_json_string(v) AS CASE WHEN v IS NULL THEN 'null' ELSE CAST(to_json(v) AS VARCHAR) END",
+    "bq_strip_fraction(s) AS "
+    r"regexp_replace(regexp_replace(s, '(\.\d*?)0+(\D|$)', '\1\2', 'g'), '\.(\D|$)', '\1')",
+)
+
+
+class _Engine:
+    """Opened on first use, closed when the process ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._root: duckdb.DuckDBPyConnection | None = None
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        with self._lock:
+            if self._root is None:
+                self._root = _open()
+                atexit.register(self.close)
+            return self._root.cursor()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._root is not None:
+                self._root.close()
+            self._root = None
+
+
+_engine = _Engine()
+
+
+@contextmanager
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection of its own, with nothing in it; what DuckDB refuses comes out as ``invalidQuery``."""
+    cursor = _engine.cursor()
+    try:
+        yield cursor
+    except duckdb.Error as error:
+        raise in_bigquery_words(error) from error
+    finally:
+        cursor.close()
+
+
+def in_bigquery_words(error: duckdb.Error) -> BigQueryError:
+    """BigQuery's words for what DuckDB says; its own first line where no rule knows better."""
+    text = str(error)
+    for pattern, words in _WORDS:
+        found = re.search(pattern, text, re.DOTALL)
+        if found:
+            return invalid_query(words(found))
+    return invalid_query(re.sub(r"^[\w ]*Error: ", "", text.split("\n")[0]))
+
+
+def _open() -> duckdb.DuckDBPyConnection:
+    root = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
+    root.execute("SET GLOBAL python_enable_replacements = false")
+    root.execute("SELECT 1")
+    root.execute("SET GLOBAL TimeZone = 'UTC'")
+    for macro in _MACROS:
+        root.execute(f"CREATE MACRO {macro}")
+    root.create_function(
+        "farm_fingerprint",
+        _fingerprints,
+        ["BLOB"],
+        "BIGINT",
+        type=PythonUDFType.ARROW,
+        null_handling=FunctionNullHandling.SPECIAL,
+    )
+    return root
+
+
+def _fingerprints(values: pa.ChunkedArray) -> pa.Array:
+    return pa.array([None if v is None else farm_fingerprint(v) for v in values.to_pylist()], pa.int64())
+
+
+_WORDS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
+    (r'Referenced column "([^"]+)" not found', lambda m: f"Unrecognized name: {m[1]}"),
+    (r'Referenced table "([^"]+)" not found', lambda m: f"Unrecognized name: {m[1]}"),
+    (r'list "([^"]+)" does not have a column named "([^"]+)"', lambda m: f"Name {m[2]} not found inside {m[1]}"),
+    (r'Column "([^"]+)" (?:referenced|not found|in EXCLUDE)', lambda m: f"Unrecognized name: {m[1]}"),
+    (r"Column with name (\S+) does not exist", lambda m: f"Unrecognized name: {m[1]}"),
+    (r'Could not find key "([^"]+)" in struct', lambda m: f"Field name {m[1]} does not exist in STRUCT"),
+    (r"Function with name (\S+) does not exist", lambda m: f"Function not found: {m[1].strip(chr(34))}"),
+    (r'Ambiguous reference to column name "([^"]+)"', lambda m: f"Column name {m[1]} is ambiguous"),
+    (
+        r'column "([^"]+)" must appear in the GROUP BY',
+        lambda m: f"SELECT list expression references column {m[1]} which is neither grouped nor aggregated",
+    ),
+    (r"No function matches the given name and argument types '(\w+)\((.*?)\)'", lambda m: _no_signature(m[1], m[2])),
+    (r'best candidate function for the function call "(.+?)\((.*?)\)"', lambda m: _no_signature(m[1], m[2])),
+    (r"Could not convert string '(.*?)' to (\w+)", lambda m: f"Bad {m[2].lower()} value: {m[1]}"),
+    (
+        r"cannot affect the same target row more than once",
+        lambda _: "UPDATE/MERGE must match at most one source row for each target row",
+    ),
+    (r"More than one row returned by a subquery", lambda _: "Scalar subquery produced more than one element"),
+    (r"Cannot compare values of type (\S+) and type (\S+)", lambda m: f"No matching signature for {m[1]}, {m[2]}"),
+)
+
+
+def _no_signature(name: str, types: str) -> str:
+    return f"No matching signature for function {name.upper()} for argument types: {types}"

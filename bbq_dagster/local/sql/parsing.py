@@ -1,0 +1,84 @@
+"""From text to statements, and from a place in the text to BigQuery's ``at [line:column]``."""
+
+import logging
+import re
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.dialects.bigquery import BigQuery
+from sqlglot.errors import ParseError, TokenError
+from sqlglot.tokenizer_core import TokenType
+
+from bbq_dagster.local.errors import BigQueryError, invalid_query
+
+# Statements that it keeps as mere text are its warning; they are understood by ``ddl``, or refused.
+logging.getLogger("sqlglot").setLevel(logging.ERROR)
+
+
+def parse_script(sql: str) -> list[exp.Expr]:
+    """The statements of a script; refused with ``Syntax error: ... at [line:column]``."""
+    try:
+        parsed = sqlglot.parse(sql, read="bigquery")
+    except ParseError as error:
+        raise _syntax_error(sql, error) from error
+    except TokenError as error:
+        raise invalid_query(f"Syntax error: Unclosed string literal at {_position(sql, _last_quote(sql))}") from error
+    statements = [s for s in parsed if s is not None and not isinstance(s, exp.Semicolon)]
+    if not statements:
+        raise invalid_query("Syntax error: Unexpected end of statement at [1:1]")
+    return statements
+
+
+def parse_query(sql: str) -> exp.Query:
+    """The one query of a view's definition."""
+    statements = parse_script(sql)
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+        raise invalid_query("A view must be defined by one query")
+    return statements[0]
+
+
+def with_position(error: BigQueryError, sql: str) -> BigQueryError:
+    """The same refusal with the place of the name that it is about, where the text has it."""
+    about = re.match(r"(?:Unrecognized name|Function not found|Column name|Name|Field name):? ([\w.]+)", error.message)
+    if about is None or error.message.endswith("]"):
+        return error
+    where = _place_of(sql, about[1].split(".")[-1])
+    return invalid_query(f"{error.message} at {where}") if where else error
+
+
+def _syntax_error(sql: str, error: ParseError) -> BigQueryError:
+    detail = error.errors[0] if error.errors else {}
+    word, line, end = detail.get("highlight") or "", detail.get("line") or 1, detail.get("col") or 1
+    column = max(1, end - len(word) + 1)
+    at_end = not (detail.get("end_context") or "").strip() and "Unexpected token" not in str(detail.get("description"))
+    first = re.match(r"\s*([A-Za-z_]\w*)", sql)
+    if first and BigQuery().tokenize(first[1])[0].token_type == TokenType.VAR:
+        return invalid_query(f'Syntax error: Unexpected identifier "{first[1]}" at {_position(sql, first.start(1))}')
+    if at_end or not word:
+        return invalid_query(f"Syntax error: Unexpected end of script at {_position(sql, len(sql.rstrip()))}")
+    kind = "keyword " + word.upper() if word.upper() in BigQuery.Tokenizer.KEYWORDS else _kind_of(word)
+    return invalid_query(f"Syntax error: Unexpected {kind} at [{line}:{column}]")
+
+
+def _kind_of(word: str) -> str:
+    if re.fullmatch(r"[A-Za-z_]\w*", word):
+        return f'identifier "{word}"'
+    if re.fullmatch(r"\d+", word):
+        return f'integer literal "{word}"'
+    return f'"{word}"'
+
+
+def _place_of(sql: str, name: str) -> str | None:
+    for token in BigQuery().tokenize(sql):
+        if token.text.lower() == name.lower():
+            return f"[{token.line}:{max(1, token.col - (token.end - token.start))}]"
+    return None
+
+
+def _position(sql: str, at: int) -> str:
+    before = sql[:at]
+    return f"[{before.count(chr(10)) + 1}:{at - (before.rfind(chr(10)) + 1) + 1}]"
+
+
+def _last_quote(sql: str) -> int:
+    return max(sql.rfind(quote) for quote in "'\"`")

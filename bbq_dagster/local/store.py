@@ -1,0 +1,679 @@
+"""All state of the server: datasets, tables and their data, routines, jobs; in memory, written through to a journal.
+
+Values are immutable, so readers take no lock. Writers take the one lock by ``with store.transaction():`` (every public
+verb that writes takes it itself); leaving the outermost one makes the changes durable. Time is the store's clock: call
+``tick`` before serving a request, and what is due by then has expired or left the streaming buffer.
+"""
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from bbq_dagster.local import definition
+from bbq_dagster.local.clock import Clock
+from bbq_dagster.local.errors import duplicate, invalid, not_found, resource_in_use
+from bbq_dagster.local.journal import Journal, NoJournal, SqliteJournal, Write, successor
+from bbq_dagster.local.model import (
+    WHOLE,
+    Dataset,
+    Fields,
+    Job,
+    Part,
+    Streamed,
+    Table,
+    TableRef,
+    TableVersion,
+    conform,
+    empty_rows,
+    make_part,
+    reserve_segment_ids,
+)
+from bbq_dagster.local.partitioning import (
+    NULL_PARTITION,
+    UNPARTITIONED,
+    Partitioning,
+    check_partition_id,
+    expires_at_ms,
+    expiring_before,
+    moment,
+    parse_partitioning,
+    partition_rows,
+    partition_start_ms,
+)
+from bbq_dagster.local.schema import is_required
+
+HOUR_MS = 3_600_000
+RoutineKey = tuple[str, str, str]
+
+
+class StaleBasis(Exception):
+    """The table changed since it was read: read it again and redo the write."""
+
+
+@dataclass(slots=True)
+class Settings:
+    """What the server does after a delay. ``streaming_flush_ms`` is of the store's clock, job delays are of real
+    time."""
+
+    streaming_flush_ms: int = 300_000
+    job_pending_seconds: float = 0.0
+    job_running_seconds: float = 0.0
+
+
+class Store:
+    """The state of a server. ``folder`` None keeps it in memory only."""
+
+    def __init__(self, folder: Path | None = None, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
+        self.settings = Settings()
+        self.lock = threading.RLock()
+        self._depth = 0
+        self._datasets: dict[tuple[str, str], Dataset] = {}
+        self._tables: dict[tuple[str, str], dict[str, Table]] = {}
+        self._names: dict[tuple[str, str], list[str]] = {}
+        self._tombstones: dict[TableRef, tuple[Table, ...]] = {}
+        self._routines: dict[RoutineKey, Mapping[str, Any]] = {}
+        self._jobs: dict[tuple[str, str, str], Job] = {}
+        self._due: list[tuple[int, int, TableRef]] = []
+        self._journal: Journal = NoJournal()
+        if folder is not None:
+            self._load(SqliteJournal(folder))
+        self._table_ids = itertools.count(1 + max((t.id for t in self._all_tables()), default=0))
+
+    # -- time and transactions
+
+    def now_ms(self) -> int:
+        return self.clock.now_ms()
+
+    def is_due(self) -> bool:
+        """Whether ``tick`` has anything to do."""
+        due = self._due
+        return bool(due) and due[0][0] <= self.now_ms()
+
+    def tick(self) -> None:
+        """Carry out what is due: table and partition expirations, and the flush of streaming buffers."""
+        if self.is_due():
+            with self.transaction():
+                now = self.now_ms()
+                while self._due and self._due[0][0] <= now:
+                    _, table_id, ref = heapq.heappop(self._due)
+                    self._settle(table_id, ref, now)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """The write lock. Nests; leaving the outermost one commits to the journal."""
+        with self.lock:
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._journal.commit()
+
+    def reschedule(self) -> None:
+        """Work out anew what is due when, after ``settings`` were changed."""
+        with self.transaction():
+            self._due = []
+            for tables in self._tables.values():
+                for table in tables.values():
+                    self._schedule(table)
+
+    def close(self) -> None:
+        with self.lock:
+            self._journal.close()
+            self._journal = NoJournal()
+
+    # -- datasets
+
+    def projects(self) -> list[str]:
+        return sorted({project for project, _ in list(self._datasets)})
+
+    def datasets(self, project: str) -> list[Dataset]:
+        return sorted((d for d in list(self._datasets.values()) if d.project == project), key=lambda d: d.dataset)
+
+    def find_dataset(self, project: str, dataset: str) -> Dataset | None:
+        return self._datasets.get((project, dataset))
+
+    def get_dataset(self, project: str, dataset: str) -> Dataset:
+        found = self._datasets.get((project, dataset))
+        if found is None:
+            raise not_found("Dataset", f"{project}:{dataset}")
+        return found
+
+    def create_dataset(self, project: str, dataset: str, resource: Mapping[str, Any]) -> Dataset:
+        """``resource`` as in datasets.insert; the location defaults to US."""
+        with self.transaction():
+            if (project, dataset) in self._datasets:
+                raise duplicate("Dataset", f"{project}:{dataset}")
+            now = self.now_ms()
+            created = Dataset(project, dataset, definition.new_dataset(dataset, resource), now, now)
+            self._tables[project, dataset] = {}
+            return self._put_dataset(created)
+
+    def patch_dataset(self, project: str, dataset: str, patch: Mapping[str, Any], *, put: bool = False) -> Dataset:
+        """PATCH, or PUT with ``put``. The location never changes."""
+        with self.transaction():
+            old = self.get_dataset(project, dataset)
+            allowed = definition.DATASET_PROPERTIES - {"location"}
+            merged = (
+                definition.replaced(old.resource, patch, allowed, ("location",))
+                if put
+                else definition.patched(old.resource, patch, allowed)
+            )
+            resource = definition.checked_dataset(merged)
+            return self._put_dataset(
+                replace(old, resource=resource, modified_ms=self.now_ms(), revision=old.revision + 1)
+            )
+
+    def delete_dataset(self, project: str, dataset: str, *, delete_contents: bool = False) -> None:
+        with self.transaction():
+            self.get_dataset(project, dataset)
+            tables = self.tables(project, dataset)
+            if tables and not delete_contents:
+                raise resource_in_use(f"{project}:{dataset}")
+            for table in tables:
+                self._bury(table)
+            for key in [k for k in self._routines if k[:2] == (project, dataset)]:
+                self.put_routine(key, None)
+            del self._datasets[project, dataset], self._tables[project, dataset]
+            self._names.pop((project, dataset), None)
+            self._journal.forget_dataset(project, dataset)
+
+    # -- tables
+
+    def table_names(self, project: str, dataset: str) -> list[str]:
+        """Sorted. Do not change the list."""
+        self.get_dataset(project, dataset)
+        key = (project, dataset)
+        names = self._names.get(key)
+        if names is None:
+            names = self._names[key] = sorted(self._tables[key])
+        return names
+
+    def tables(self, project: str, dataset: str) -> list[Table]:
+        """Live tables and views, by name."""
+        by_name = self._tables.get((project, dataset), {})
+        return [t for n in self.table_names(project, dataset) if (t := by_name.get(n)) is not None]
+
+    def find_table(self, ref: TableRef) -> Table | None:
+        return self._tables.get((ref.project, ref.dataset), {}).get(ref.table)
+
+    def get_table(self, ref: TableRef) -> Table:
+        found = self.find_table(ref)
+        if found is None:
+            self.get_dataset(ref.project, ref.dataset)
+            raise not_found("Table", ref)
+        return found
+
+    def tombstones(self, project: str, dataset: str | None = None) -> list[Table]:
+        """Deleted tables that time travel can still reach; with ``deleted_ms``."""
+        found = [t for tables in list(self._tombstones.values()) for t in tables]
+        return [t for t in found if t.ref.project == project and dataset in (None, t.ref.dataset)]
+
+    def table_at(self, ref: TableRef, at_ms: int) -> tuple[Table, TableVersion]:
+        """The table of that name and its data at an instant, also when it was deleted since.
+
+        A negative instant counts back from now; 0 is the oldest there is. Outside the time travel window, or before
+        the table existed, it is refused with the earliest instant that works (restore-deleted-tables).
+        """
+        now = self.now_ms()
+        candidates = [*self._tombstones.get(ref, ()), *filter(None, [self.find_table(ref)])]
+        if not candidates:
+            self.get_table(ref)
+        earliest = max(now - self._window_ms(ref), min(t.created_ms for t in candidates))
+        wanted = earliest if at_ms == 0 else now + at_ms if at_ms < 0 else at_ms
+        for table in reversed(candidates):
+            alive = table.created_ms <= wanted and (table.deleted_ms is None or wanted < table.deleted_ms)
+            version = table.version_at(wanted) if alive and earliest <= wanted <= now else None
+            if version is not None:
+                return table, version
+        raise invalid(
+            f"Invalid time travel timestamp {wanted} for table {ref}@{wanted}. Cannot read before {earliest}",
+            "sourceTable",
+        )
+
+    def create_table(
+        self, ref: TableRef, resource: Mapping[str, Any], parts: Mapping[str, Part] | None = None
+    ) -> Table:
+        """``resource`` as in tables.insert; ``parts`` by partition id for what it shall hold from the start.
+
+        The dataset's default expirations apply where the resource has none of its own. A resource may name its ``type``
+        (VIEW, SNAPSHOT, CLONE, ...); else it follows from what it has. For CREATE OR REPLACE delete first, in one
+        transaction.
+        """
+        with self.transaction():
+            dataset = self.get_dataset(ref.project, ref.dataset)
+            if self.find_table(ref) is not None:
+                raise duplicate("Table", ref)
+            now = self.now_ms()
+            kept = _with_default_expirations(dataset, definition.new_table(ref, resource), now)
+            fields = (kept.get("schema") or {}).get("fields") or []
+            partitioning = parse_partitioning(kept)
+            version = TableVersion(now, fields, {})
+            table = Table(next(self._table_ids), ref, kept, partitioning, version, now, now, now)
+            first = _first_parts(table, parts or {}, now)
+            table = replace(table, version=TableVersion(now, fields, first))
+            self._journal.write(table, Write(now, fields, first))
+            self._names.pop((ref.project, ref.dataset), None)
+            return self._put(table)
+
+    def patch_table(self, ref: TableRef, patch: Mapping[str, Any], *, put: bool = False) -> Table:
+        """PATCH, or PUT with ``put``. Moves the table's modification time, and no partition's."""
+        with self.transaction():
+            old = self.get_table(ref)
+            change = definition.replace_table_resource if put else definition.patch_table_resource
+            resource = change(ref, old.resource, patch)
+            fields = (resource.get("schema") or {}).get("fields") or []
+            if old.holds_rows and old.fields:
+                definition.check_schema_change(ref, old.fields, fields)
+            return self._change_resource(old, resource, fields, old.parts)
+
+    def rewrite_table(self, ref: TableRef, fields: Fields, change: Callable[[pa.Table], pa.Table]) -> Table:
+        """Another schema, with every stored row passed through ``change``: ALTER TABLE DROP, RENAME or SET DATA TYPE.
+
+        Partitions keep their modification times. What the streaming buffer holds is flushed first.
+        """
+        with self.transaction():
+            self._flush(self.get_table(ref), everything=True)
+            old = self.get_table(ref)
+            parts = {
+                p: make_part(conform(change(old.version.read([p])), fields), fields, part.modified_ms)
+                for p, part in old.parts.items()
+            }
+            resource = definition.checked_table(ref, {**old.resource, "schema": {"fields": list(fields)}})
+            return self._change_resource(old, resource, resource["schema"]["fields"], parts)
+
+    def delete_table(self, ref: TableRef) -> None:
+        """It stays as a tombstone for as long as the time travel window of its dataset."""
+        with self.transaction():
+            self._bury(self.get_table(ref))
+
+    def delete_partition(self, ref: TableRef, partition: str) -> None:
+        """``__NULL__`` and ``__UNPARTITIONED__`` cannot be deleted (managing-partitioned-tables)."""
+        with self.transaction():
+            table = self.get_table(ref)
+            if partition in (NULL_PARTITION, UNPARTITIONED):
+                raise invalid(f"Cannot delete the special partition {ref}${partition}")
+            _require_partition_id(table, partition)
+            self.write_parts(ref, {partition: None})
+
+    # -- data
+
+    def write_parts(
+        self,
+        ref: TableRef,
+        changed: Mapping[str, Part | None],
+        *,
+        basis: TableVersion | None = None,
+        fields: Fields | None = None,
+    ) -> Table:
+        """Put these partitions in place of what they held (None removes one); all others stay, with their times.
+
+        Args:
+            changed: By partition id, ``WHOLE`` for an unpartitioned table; name only what really changes. A part's
+                ``modified_ms`` becomes the partition's time. Empty parts of partitioned tables are removed.
+            basis: The version that was read to work this out; raises ``StaleBasis`` if the table has moved on since.
+            fields: The schema from now on, where the write brings another one.
+        """
+        with self.transaction():
+            table = self.get_table(ref)
+            if basis is not None and table.version is not basis:
+                raise StaleBasis(str(ref))
+            return self._write(table, changed, fields=fields, modified_ms=self.now_ms())
+
+    def append_rows(
+        self, ref: TableRef, rows: pa.Table, partition: str | None = None, disposition: str = "WRITE_APPEND"
+    ) -> int:
+        """Write rows as a load or query job does, and return how many.
+
+        WRITE_TRUNCATE replaces the table, or only ``partition``; WRITE_EMPTY is refused with ``duplicate`` where
+        there are rows already. With a ``partition`` every row must belong to it.
+        """
+        with self.transaction():
+            table = self.get_table(ref)
+            now = self.now_ms()
+            split = _split_rows(table, rows, partition, now)
+            parts = {p: make_part(part_rows, table.fields, now) for p, part_rows in split.items()}
+            self.put_parts(ref, parts, partition, disposition)
+            return int(rows.num_rows)
+
+    def put_parts(
+        self,
+        ref: TableRef,
+        parts: Mapping[str, Part],
+        partition: str | None,
+        disposition: str,
+        fields: Fields | None = None,
+    ) -> Table:
+        """Add or replace parts by a job's write disposition; see ``append_rows``."""
+        with self.transaction():
+            table = self.get_table(ref)
+            scope = list(table.parts) if partition is None else [partition]
+            held = {p: table.parts[p] for p in scope if p in table.parts}
+            if disposition == "WRITE_EMPTY" and any(part.rows for part in held.values()):
+                raise duplicate("Table", ref if partition is None else f"{ref}${partition}")
+            if disposition == "WRITE_APPEND":
+                changed: dict[str, Part | None] = {
+                    p: table.parts[p].merged_with(part) if p in table.parts else part for p, part in parts.items()
+                }
+            else:
+                changed = dict.fromkeys(held) | dict(parts)
+            return self.write_parts(ref, changed, fields=fields)
+
+    def take_constraints(self, ref: TableRef, source: Mapping[str, Any]) -> Table:
+        """Use the primary and foreign keys of a source's resource, as a copy with WRITE_TRUNCATE does (REST Job)."""
+        with self.transaction():
+            table = self.get_table(ref)
+            resource = {k: v for k, v in table.resource.items() if k != "tableConstraints"}
+            if "tableConstraints" in source:
+                resource["tableConstraints"] = source["tableConstraints"]
+            return table if resource == table.resource else self._put(replace(table, resource=resource))
+
+    def stream(self, ref: TableRef, rows: pa.Table, partition: str | None = None) -> None:
+        """Put rows into the streaming buffer: queries see them at once, copy jobs and row counts after the flush."""
+        with self.transaction():
+            table, now = self.get_table(ref), self.now_ms()
+            split = _split_rows(table, rows, partition, now)
+            parts = {p: make_part(part_rows, table.fields, now) for p, part_rows in split.items()}
+            streamed = (*table.streamed, Streamed(now, parts))
+            self._put(replace(table, streamed=streamed, modified_ms=now, revision=table.revision + 1))
+
+    def read(
+        self,
+        ref: TableRef,
+        include_streaming: bool = True,
+        with_pseudo_columns: bool = False,
+        at_ms: int | None = None,
+        partitions: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """The rows of a table, under its schema.
+
+        ``with_pseudo_columns`` adds ``_PARTITIONTIME`` and ``_PARTITIONDATE`` to those of an ingestion-time table;
+        they are NULL for rows in the streaming buffer. ``at_ms`` travels in time, without the streaming buffer.
+        """
+        if at_ms is None:
+            table = self.get_table(ref)
+            return read_table(table, table.version, include_streaming, with_pseudo_columns, partitions)
+        table, version = self.table_at(ref, at_ms)
+        return read_table(table, version, False, with_pseudo_columns, partitions)
+
+    # -- routines (as resources; ``sql`` gives them meaning)
+
+    def routines(self, project: str, dataset: str) -> list[Mapping[str, Any]]:
+        return [r for key, r in sorted(self._routines.items()) if key[:2] == (project, dataset)]
+
+    def find_routine(self, key: RoutineKey) -> Mapping[str, Any] | None:
+        return self._routines.get(key)
+
+    def put_routine(self, key: RoutineKey, resource: Mapping[str, Any] | None) -> None:
+        """Create or replace a routine by (project, dataset, routine); None deletes it."""
+        with self.transaction():
+            if resource is None:
+                self._routines.pop(key, None)
+            else:
+                self.get_dataset(*key[:2])
+                self._routines[key] = resource
+            self._journal.routine(key, resource)
+
+    # -- jobs
+
+    def jobs(self, project: str) -> list[Job]:
+        """Newest first."""
+        return [j for j in reversed(list(self._jobs.values())) if j.project == project]
+
+    def all_jobs(self) -> list[Job]:
+        return list(self._jobs.values())
+
+    def find_job(self, project: str, location: str, job_id: str) -> Job | None:
+        return self._jobs.get((project, location, job_id))
+
+    def put_job(self, job: Job) -> Job:
+        with self.transaction():
+            self._jobs[job.project, job.location, job.id] = job
+            self._journal.job(job)
+            return job
+
+    def forget_job(self, job: Job) -> None:
+        with self.transaction():
+            self._jobs.pop((job.project, job.location, job.id), None)
+            self._journal.forget_job(job)
+
+    # -- within a transaction
+
+    def _put_dataset(self, dataset: Dataset) -> Dataset:
+        self._datasets[dataset.project, dataset.dataset] = dataset
+        self._journal.dataset(dataset)
+        return dataset
+
+    def _put(self, table: Table) -> Table:
+        self._tables[table.ref.project, table.ref.dataset][table.ref.table] = table
+        self._journal.table(table)
+        self._schedule(table)
+        return table
+
+    def _write(
+        self,
+        table: Table,
+        changed: Mapping[str, Part | None],
+        *,
+        fields: Fields | None = None,
+        modified_ms: int,
+        streamed: tuple[Streamed, ...] | None = None,
+        resource: Mapping[str, Any] | None = None,
+    ) -> Table:
+        now = self.now_ms()
+        write = Write(now, table.fields if fields is None else fields, _without_empty(table.partitioning, changed))
+        version, past = successor(table.version, write)
+        resource = resource if resource is not None else table.resource
+        if fields is not None:
+            resource = {**resource, "schema": {"fields": list(fields)}}
+        self._journal.write(table, write)
+        return self._put(
+            replace(
+                table,
+                version=version,
+                past=_recent((*table.past, past), version, now - self._window_ms(table.ref)),
+                modified_ms=modified_ms,
+                revision=table.revision + 1,
+                streamed=table.streamed if streamed is None else streamed,
+                resource=resource,
+                partitioning=table.partitioning if resource is table.resource else parse_partitioning(resource),
+                defined_ms=table.defined_ms if resource is table.resource else now,
+            )
+        )
+
+    def _change_resource(
+        self, old: Table, resource: Mapping[str, Any], fields: Fields, parts: Mapping[str, Part]
+    ) -> Table:
+        now = self.now_ms()
+        if fields != old.fields or parts is not old.parts:
+            return self._write(
+                old, {} if parts is old.parts else parts, fields=fields, modified_ms=now, resource=resource
+            )
+        changed = replace(old, resource=resource, partitioning=parse_partitioning(resource))
+        return self._put(replace(changed, modified_ms=now, defined_ms=now, revision=old.revision + 1))
+
+    def _bury(self, table: Table) -> None:
+        ref, now = table.ref, self.now_ms()
+        tombstone = replace(table, streamed=(), deleted_ms=now)
+        horizon = now - self._window_ms(ref)
+        older = self._tombstones.get(ref, ())
+        for forgotten in (t for t in older if (t.deleted_ms or 0) < horizon):
+            self._journal.forget_table(forgotten)
+        kept = tuple(t for t in older if (t.deleted_ms or 0) >= horizon)
+        if table.holds_rows:
+            self._tombstones[ref] = (*kept, tombstone)
+            self._journal.table(tombstone)
+        else:
+            self._journal.forget_table(table)
+        del self._tables[ref.project, ref.dataset][ref.table]
+        self._names.pop((ref.project, ref.dataset), None)
+
+    def _settle(self, table_id: int, ref: TableRef, now: int) -> None:
+        table = self.find_table(ref)
+        if table is None or table.id != table_id:
+            return
+        if table.expires_ms is not None and table.expires_ms <= now:
+            self._bury(table)
+            return
+        table = self._flush(table)
+        expired = expiring_before(table.partitioning, list(table.parts), now)
+        if expired:
+            table = self._write(table, dict.fromkeys(expired), modified_ms=table.modified_ms)
+        else:
+            self._schedule(table)
+
+    def _flush(self, table: Table, *, everything: bool = False) -> Table:
+        """Rows leave the buffer; their partitions are as modified as when they were streamed (write-api-rest)."""
+        before = self.now_ms() - self.settings.streaming_flush_ms
+        ripe = [s for s in table.streamed if everything or s.at_ms <= before]
+        if not ripe:
+            return table
+        changed: dict[str, Part] = {}
+        for streamed in ripe:
+            for p, part in streamed.parts.items():
+                held = changed.get(p) or table.parts.get(p)
+                merged = held.merged_with(part) if held else part
+                changed[p] = merged.at(max(streamed.at_ms, held.modified_ms if held else 0))
+        left = tuple(s for s in table.streamed if s not in ripe)
+        return self._write(table, changed, modified_ms=table.modified_ms, streamed=left)
+
+    def _schedule(self, table: Table) -> None:
+        due = self._next_due(table)
+        if due is not None:
+            heapq.heappush(self._due, (due, table.id, table.ref))
+
+    def _next_due(self, table: Table) -> int | None:
+        dues = [table.expires_ms]
+        if table.partitioning.expiration_ms is not None:
+            dues += [expires_at_ms(table.partitioning, p) for p in table.parts]
+        if table.streamed:
+            dues.append(table.streamed[0].at_ms + self.settings.streaming_flush_ms)
+        return min((due for due in dues if due is not None), default=None)
+
+    def _window_ms(self, ref: TableRef) -> int:
+        dataset = self._datasets.get((ref.project, ref.dataset))
+        return (168 if dataset is None else dataset.time_travel_hours) * HOUR_MS
+
+    def _all_tables(self) -> Iterator[Table]:
+        for tables in self._tables.values():
+            yield from tables.values()
+        for buried in self._tombstones.values():
+            yield from buried
+
+    def _load(self, journal: SqliteJournal) -> None:
+        for dataset in journal.datasets():
+            self._datasets[dataset.project, dataset.dataset] = dataset
+            self._tables[dataset.project, dataset.dataset] = {}
+        self._routines = dict(journal.routines())
+        self._jobs = {(j.project, j.location, j.id): j for j in journal.jobs()}
+        now = self.now_ms()
+        for table in list(journal.tables(lambda t: now - self._window_ms(t.ref))):
+            if table.deleted_ms is None:
+                self._tables[table.ref.project, table.ref.dataset][table.ref.table] = table
+                self._schedule(table)
+            else:
+                self._tombstones[table.ref] = (*self._tombstones.get(table.ref, ()), table)
+        reserve_segment_ids(journal.highest_segment_id)
+        journal.drop_unused_segments(self._all_tables())
+        self._journal = journal
+
+
+def read_table(
+    table: Table,
+    version: TableVersion,
+    include_streaming: bool = True,
+    with_pseudo_columns: bool = False,
+    partitions: Sequence[str] | None = None,
+) -> pa.Table:
+    """The rows of one version of a table; see ``Store.read``."""
+    pseudo = with_pseudo_columns and table.partitioning.is_ingestion
+    wanted = sorted(version.parts) if partitions is None else [p for p in partitions if p in version.parts]
+    if pseudo:
+        pieces = [_with_pseudo_columns(version.read([p]), p) for p in wanted]
+        pieces.append(_with_pseudo_columns(empty_rows(version.fields), UNPARTITIONED))
+    else:
+        pieces = [version.read(wanted)]
+    if include_streaming and (partitions is None or UNPARTITIONED in partitions):
+        buffered = TableVersion(0, version.fields, {}).read()
+        for part in (part for s in table.streamed for part in s.parts.values()):
+            buffered = pa.concat_tables([buffered, *(conform(s.rows, version.fields) for s in part.segments)])
+        pieces.append(_with_pseudo_columns(buffered, UNPARTITIONED) if pseudo else buffered)
+    return pa.concat_tables(pieces)
+
+
+def _with_pseudo_columns(rows: pa.Table, partition: str) -> pa.Table:
+    start = partition_start_ms(partition)
+    at = None if start is None else moment(start)
+    times = pa.repeat(pa.scalar(at, pa.timestamp("us", tz="UTC")), rows.num_rows)
+    dates = pa.repeat(pa.scalar(at and at.date(), pa.date32()), rows.num_rows)
+    return rows.append_column("_PARTITIONTIME", times).append_column("_PARTITIONDATE", dates)
+
+
+def _with_default_expirations(dataset: Dataset, resource: dict[str, Any], now: int) -> dict[str, Any]:
+    """A new time-partitioned table takes the default partition expiration instead of the table's (REST datasets)."""
+    time, partition_ms = resource.get("timePartitioning"), dataset.default_ms("defaultPartitionExpirationMs")
+    if time is not None and partition_ms is not None:
+        return {**resource, "timePartitioning": {"expirationMs": str(partition_ms), **time}}
+    table_ms = dataset.default_ms("defaultTableExpirationMs")
+    if table_ms is not None and "expirationTime" not in resource:
+        return {**resource, "expirationTime": str(now + table_ms)}
+    return resource
+
+
+def _first_parts(table: Table, parts: Mapping[str, Part], now: int) -> dict[str, Part]:
+    if not table.partitioning.is_partitioned and table.holds_rows:
+        return dict(parts) or {WHOLE: Part((), 0, 0, now)}
+    return {p: part for p, part in parts.items() if part.rows}
+
+
+def _without_empty(partitioning: Partitioning, changed: Mapping[str, Part | None]) -> dict[str, Part | None]:
+    if partitioning.is_partitioned:
+        return {p: part if part is not None and part.rows else None for p, part in changed.items()}
+    return dict(changed)
+
+
+def _recent(past: tuple[Any, ...], version: TableVersion, horizon_ms: int) -> tuple[Any, ...]:
+    """The past without what was superseded before the horizon."""
+    first = 0
+    while first < len(past):
+        superseded = past[first + 1].since_ms if first + 1 < len(past) else version.since_ms
+        if superseded > horizon_ms:
+            break
+        first += 1
+    return past[first:] if first else past
+
+
+def _split_rows(table: Table, rows: pa.Table, partition: str | None, now: int) -> dict[str, pa.Table]:
+    """The rows by partition, once they fit the table's schema and belong to ``partition`` where one is named."""
+    conforming = conform(rows, table.fields)
+    for field in table.fields:
+        if is_required(field) and conforming.column(field["name"]).null_count:
+            raise invalid(f"Required field {field['name']} cannot be null")
+    if partition is None:
+        return partition_rows(table.partitioning, conforming, now)
+    _require_partition_id(table, partition)
+    if table.partitioning.is_ingestion:
+        return {partition: conforming}
+    split = partition_rows(table.partitioning, conforming, now)
+    if set(split) - {partition}:
+        raise invalid(
+            f"Some rows belong to different partitions rather than destination partition {table.ref.table}${partition}"
+        )
+    return split
+
+
+def _require_partition_id(table: Table, partition: str) -> None:
+    if not table.partitioning.is_partitioned:
+        raise invalid(
+            f"Cannot read partition information from a table that is not partitioned: {table.ref}${partition}"
+        )
+    check_partition_id(table.partitioning, partition)

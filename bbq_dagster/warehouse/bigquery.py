@@ -1,0 +1,248 @@
+"""The promises of ``port.Warehouse``, kept on BigQuery.
+
+Thin: what is asked is in ``information_schema``, copies in ``copy_jobs``, errors in ``faults``. All jobs run in the
+project of the client, which is the backup project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
+from threading import Lock
+from typing import Any
+
+from google.cloud import bigquery
+
+from bbq_dagster.core.inventory import Dataset, SourceTable, State, UnitState
+from bbq_dagster.core.tables import DatasetRef, TableRef
+from bbq_dagster.core.versions import Copy
+from bbq_dagster.errors import Permanent, Refused
+from bbq_dagster.warehouse import information_schema
+from bbq_dagster.warehouse.client import Patience
+from bbq_dagster.warehouse.copy_jobs import CopyJobs
+from bbq_dagster.warehouse.faults import Need, explained
+from bbq_dagster.warehouse.information_schema import TABLES_PER_QUERY
+from bbq_dagster.warehouse.port import BackupTableFacts, CopyStatus, JobRef
+from bbq_dagster.warehouse.queries import Queries
+
+LABELS = {"bbq": "backup"}
+"""On every dataset and table that holds backups."""
+
+_DATASETS_PER_PAGE = 1000
+_METADATA_VIEWER = "roles/bigquery.metadataViewer"
+_DATA_EDITOR = "roles/bigquery.dataEditor"
+_KEPT_OF_A_TABLE = ("schema", "timePartitioning", "rangePartitioning", "clustering", "defaultCollation")
+"""Of the source, in a new backup table. Expirations, a required partition filter, access and keys stay behind."""
+
+
+class BigQueryWarehouse:
+    """See ``port.Warehouse`` for what each method promises. Safe to share between threads."""
+
+    def __init__(self, client: bigquery.Client, *, patience: Patience | None = None) -> None:
+        patience = patience or Patience()
+        self._client = client
+        self._options = patience.call_options()
+        self._queries = Queries(client, patience)
+        self._copies = CopyJobs(client, patience)
+        self._ensured: set[DatasetRef] = set()
+        self._lock = Lock()
+
+    def list_datasets(self, project: str) -> list[Dataset]:
+        with explained(f"listing the datasets of {project}", _may_see(f"project {project}", "bigquery.datasets.get")):
+            items = self._client.list_datasets(project, include_all=True, page_size=_DATASETS_PER_PAGE, **self._options)
+            return [self._dataset(item) for item in items]
+
+    def table_states(self, project: str, location: str) -> dict[TableRef, State]:
+        rows = self._queries.rows(
+            information_schema.table_states_sql(project, location),
+            location=location,
+            doing=f"reading the state of the tables of {project} in {location}",
+            needs=[_may_see(f"project {project}")],
+        )
+        return dict(information_schema.read_table_state(row, project) for row in rows)
+
+    def list_tables(self, dataset: Dataset, states: Mapping[TableRef, State]) -> list[SourceTable]:
+        rows = self._queries.rows(
+            information_schema.tables_sql(dataset.ref),
+            location=dataset.location,
+            doing=f"listing the tables of {dataset.ref}",
+            needs=[_may_see(dataset.ref)],
+        )
+        return [information_schema.read_table(row, dataset, states) for row in rows]
+
+    def list_partitions(self, dataset: Dataset, tables: Sequence[TableRef]) -> Iterator[UnitState]:
+        for names in _chunks([table.table for table in tables]):
+            rows = self._queries.rows(
+                information_schema.partitions_sql(dataset.ref),
+                location=dataset.location,
+                doing=f"listing the partitions of {len(names)} tables of {dataset.ref}",
+                needs=[_may_see(dataset.ref)],
+                parameters={"tables": names},
+            )
+            for row in rows:
+                yield information_schema.read_partition(row, dataset.ref)
+
+    def ensure_dataset(self, ref: DatasetRef, *, location: str, description: str) -> None:
+        """Looks before it creates: an account that may not create datasets can use one that is there."""
+        with self._lock:
+            if ref in self._ensured:
+                return
+        found = self._get_dataset(ref) or self._create_dataset(ref, location, description)
+        if found is not None:
+            _check_backup_dataset(ref, found, location)
+        with self._lock:
+            self._ensured.add(ref)
+
+    def create_table_like(self, source: TableRef, destination: TableRef, *, description: str) -> None:
+        may_create = Need("bigquery.tables.create", _DATA_EDITOR, destination.in_dataset)
+        wanted = _table_like(self._get_table(source), destination, description)
+        try:
+            with explained(f"creating {destination} like {source}", may_create):
+                self._client.create_table(wanted, **self._options)
+        except Permanent as error:
+            if error.reason != "duplicate":
+                raise
+            _check_alike(wanted, self._get_table(destination), destination)
+
+    def start_copy(self, copy: Copy, job: JobRef) -> None:
+        self._copies.start(copy, job)
+
+    def copy_statuses(self, jobs: Collection[JobRef]) -> dict[JobRef, CopyStatus]:
+        return self._copies.statuses(jobs)
+
+    def backup_tables(self, dataset: DatasetRef, location: str, tables: Collection[str]) -> dict[str, BackupTableFacts]:
+        found: dict[str, BackupTableFacts] = {}
+        for names in _chunks(tables):
+            rows = self._queries.rows(
+                information_schema.backup_tables_sql(dataset),
+                location=location,
+                doing=f"looking at {len(names)} backup tables of {dataset}",
+                needs=[_may_see(dataset)],
+                parameters={"tables": names},
+            )
+            found |= _facts(information_schema.read_backup_partition(row) for row in rows)
+        return found
+
+    def remove_expirations(self, table: TableRef) -> None:
+        unlimited, fields = _without_expirations(self._get_table(table))
+        may_update = Need("bigquery.tables.update", _DATA_EDITOR, table.in_dataset)
+        with explained(f"removing the expirations of {table}", may_update):
+            self._client.update_table(unlimited, fields, **self._options)
+
+    def _dataset(self, item: bigquery.dataset.DatasetListItem) -> Dataset:
+        ref = DatasetRef(item.project, item.dataset_id)
+        location = item._properties.get("location")  # the list has it, the library has no property for it
+        if location is None:
+            location = self._client.get_dataset(item.reference, **self._options).location
+        return Dataset(ref, str(location), dict(item.labels))
+
+    def _get_dataset(self, ref: DatasetRef) -> bigquery.Dataset | None:
+        try:
+            with explained(f"looking at the backup dataset {ref}", _may_see(ref, "bigquery.datasets.get")):
+                return self._client.get_dataset(_dataset_reference(ref), **self._options)
+        except Permanent as error:
+            if error.reason == "notFound":
+                return None
+            raise
+
+    def _create_dataset(self, ref: DatasetRef, location: str, description: str) -> bigquery.Dataset | None:
+        """None where it was created; the dataset as it is where another run was faster."""
+        wanted = bigquery.Dataset(_dataset_reference(ref))
+        wanted.location, wanted.description, wanted.labels = location, description, LABELS
+        may_create = Need("bigquery.datasets.create", "roles/bigquery.user", f"project {ref.project}")
+        try:
+            with explained(f"creating the backup dataset {ref}", may_create):
+                self._client.create_dataset(wanted, **self._options)
+        except Permanent as error:
+            if error.reason != "duplicate":
+                raise
+            return self._get_dataset(ref)
+        return None
+
+    def _get_table(self, ref: TableRef) -> bigquery.Table:
+        with explained(f"looking at {ref}", _may_see(ref.in_dataset, "bigquery.tables.get")):
+            return self._client.get_table(_table_reference(ref), **self._options)
+
+
+def _check_backup_dataset(ref: DatasetRef, found: bigquery.Dataset, location: str) -> None:
+    if (found.location or "").casefold() != location.casefold():
+        raise Refused(
+            f"{ref} is in {found.location}, its source is in {location}: nothing was copied",
+            hint="a dataset cannot be moved: delete it if it holds nothing that is needed",
+        )
+    if found.default_table_expiration_ms is None and found.default_partition_expiration_ms is None:
+        return
+    raise Refused(
+        f"{ref} has a default expiration, so BigQuery would delete backups in it: nothing was copied",
+        hint=f"bq update --default_table_expiration 0 --default_partition_expiration 0 {ref.project}:{ref.dataset}",
+    )
+
+
+def _table_like(source: bigquery.Table, destination: TableRef, description: str) -> bigquery.Table:
+    """The resource of a new backup table, taken over as it is: the library would drop what it does not know.
+
+    ``expirationMs`` is sent as null, since what is not sent takes the default of the dataset.
+    """
+    resource: dict[str, Any] = source.to_api_repr()
+    wanted = {key: resource[key] for key in _KEPT_OF_A_TABLE if resource.get(key)}
+    if "timePartitioning" in wanted:
+        wanted["timePartitioning"] = {
+            key: value for key, value in wanted["timePartitioning"].items() if key in ("type", "field")
+        } | {"expirationMs": None}
+    wanted["tableReference"] = _table_reference(destination).to_api_repr()
+    return bigquery.Table.from_api_repr(wanted | {"description": description, "labels": LABELS})
+
+
+def _without_expirations(table: bigquery.Table) -> tuple[bigquery.Table, list[str]]:
+    """What to patch: explicit nulls. Without an etag, so that the same patch twice is the same as once."""
+    patched, fields = bigquery.Table(table.reference), ["expires"]
+    patched.expires = None
+    if (partitioning := table.time_partitioning) is not None:
+        partitioning.expiration_ms = None
+        patched.time_partitioning = partitioning
+        fields.append("time_partitioning")
+    return patched, fields
+
+
+def _check_alike(wanted: bigquery.Table, found: bigquery.Table, destination: TableRef) -> None:
+    if _shape(wanted) != _shape(found):
+        raise Refused(
+            f"{destination} exists and is partitioned or clustered differently from its source: nothing was copied",
+            hint="somebody made it by hand, or changed it: rename or delete it",
+        )
+
+
+def _shape(table: bigquery.Table) -> tuple[object, ...]:
+    resource = table.to_api_repr()
+    time = resource.get("timePartitioning") or {}
+    by_range = resource.get("rangePartitioning") or {}
+    limits = {key: str(value) for key, value in by_range.get("range", {}).items()}
+    fields = (resource.get("clustering") or {}).get("fields", [])
+    return time.get("type"), time.get("field"), by_range.get("field"), limits, fields
+
+
+def _facts(rows: Iterator[tuple[str, bool, str | None, State]]) -> dict[str, BackupTableFacts]:
+    held: dict[str, tuple[bool, dict[str | None, State]]] = {}
+    for table, expires, partition, state in rows:
+        _, partitions = held.setdefault(table, (expires, {}))
+        if state.rows is not None:
+            partitions[partition] = state
+    return {table: BackupTableFacts(partitions, expires) for table, (expires, partitions) in held.items()}
+
+
+def _may_see(on: object, permission: str = "bigquery.tables.list") -> Need:
+    return Need(permission, _METADATA_VIEWER, on)
+
+
+def _chunks(names: Collection[str]) -> Iterator[list[str]]:
+    remaining = iter(names)
+    while chunk := list(islice(remaining, TABLES_PER_QUERY)):
+        yield chunk
+
+
+def _dataset_reference(ref: DatasetRef) -> bigquery.DatasetReference:
+    return bigquery.DatasetReference(ref.project, ref.dataset)
+
+
+def _table_reference(ref: TableRef) -> bigquery.TableReference:
+    return _dataset_reference(ref.in_dataset).table(ref.table)

@@ -1,0 +1,186 @@
+"""The SQL of the catalog: its views, and the questions of ``catalog_store``.
+
+Texts only. ``rows`` is a reserved word of GoogleSQL, so every column is quoted. A version is live while the newest
+event of its id is ``version_created``: ``version_deleted`` is reserved for its deletion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bbq_dagster.core.catalog import COLUMNS, Column
+
+_UNIT = ("source_project", "source_dataset", "source_table", "partition_id")
+_NOT_OF_A_VERSION = frozenset({"event", "error"})
+VERSION_COLUMNS = tuple(column.name for column in COLUMNS if column.name not in _NOT_OF_A_VERSION)
+EVENT_COLUMNS = tuple(column.name for column in COLUMNS)
+
+OF_DATASETS = """`source_project` IN UNNEST(@projects) AND `source_dataset` IN UNNEST(@datasets)
+          AND CONCAT(`source_project`, '.', `source_dataset`) IN UNNEST(@refs)"""
+"""The first two use the clustering; the third is exact."""
+
+OF_TABLES = f"""{OF_DATASETS}
+          AND CONCAT(`source_project`, '.', `source_dataset`, '.', `source_table`) IN UNNEST(@tables)"""
+
+EVERYTHING = "TRUE"
+
+
+_BY_NAME = {column.name: column for column in COLUMNS}
+_VERSION = tuple(_BY_NAME[name] for name in VERSION_COLUMNS)
+_ABSENCE = (
+    Column("absence", "STRING", "emptied or vanished where the source has nothing to back up any more, else NULL"),
+    Column("absent_since", "TIMESTAMP", "When that was seen"),
+)
+_SOURCE = Column("source", "STRING", "The table or partition of the source, as project.dataset.table$partition")
+_BACKUP = Column("backup", "STRING", "The backup table, with its partition")
+_HISTORY = (
+    *(_BY_NAME[name] for name in ("recorded_at", "event")),
+    _SOURCE,
+    *(_BY_NAME[name] for name in ("reason", "error", "rows", "size_bytes", "captured_at")),
+    _BACKUP,
+    *(_BY_NAME[name] for name in ("run_id", "job_id", "version_id", *_UNIT)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view of the catalog, with its columns in order."""
+
+    name: str
+    description: str
+    sql: str
+    columns: tuple[Column, ...]
+
+
+def views(events: str, versions: str) -> tuple[View, ...]:
+    """The views, in the order in which they can be created. ``events`` and ``versions`` are quoted names."""
+    latest = "The newest version of each table or partition, and whether the source is still there"
+    return (
+        View("versions", "Every version that can be restored", live_versions(events), _VERSION),
+        View("latest", latest, latest_versions(versions, events), (*_VERSION, *_ABSENCE)),
+        View("history", "Everything that happened, newest first", _history(events), _HISTORY),
+    )
+
+
+def live_versions(events: str, only: str = EVERYTHING) -> str:
+    return f"""
+        SELECT {_list(VERSION_COLUMNS)}
+        FROM {events}
+        WHERE `event` IN ('version_created', 'version_deleted') AND {only}
+        QUALIFY `event` = 'version_created'
+          AND ROW_NUMBER() OVER (PARTITION BY `version_id` ORDER BY `recorded_at` DESC, `event` DESC) = 1"""
+
+
+def latest_versions(versions: str, events: str, only: str = EVERYTHING) -> str:
+    """The newest of ``versions`` per unit, with ``absence`` and ``absent_since`` from what was recorded after it."""
+    return f"""
+        WITH newest AS (
+          SELECT {_list(VERSION_COLUMNS)}
+          FROM {versions}
+          WHERE {only}
+          QUALIFY {_first_of(_UNIT, "`captured_at` DESC, `recorded_at` DESC")}
+        ),
+        absences AS (
+          SELECT {_list(_UNIT)}, `event`, `recorded_at`
+          FROM {events}
+          WHERE `event` IN ('emptied', 'vanished') AND {only}
+          QUALIFY {_first_of(_UNIT, "`recorded_at` DESC")}
+        )
+        SELECT {_list(VERSION_COLUMNS, of="newest")},
+          absences.`event` AS `absence`, absences.`recorded_at` AS `absent_since`
+        FROM newest
+        LEFT JOIN absences ON {_same_unit("absences", "newest")} AND absences.`recorded_at` > newest.`recorded_at`"""
+
+
+def dataset_records(events: str, only: str) -> str:
+    """Only the rows that ``fold_record`` needs of the asked datasets, each event once, in one scan of the table.
+
+    ``mine`` leaves out deleted versions and repeated events; ``ordered`` says of each row how many of its kind are
+    newer in its unit, and when the newest version of the unit was recorded.
+    """
+    return f"""
+        WITH mine AS (
+          SELECT
+            {_list(EVENT_COLUMNS)},
+            MAX(IF(`event` IN ('version_created', 'copy_failed'), 1, 0))
+              OVER (PARTITION BY `copy_id`, {_list(_UNIT)}) AS has_ended
+          FROM {events}
+          WHERE {only}
+          QUALIFY `event` <> 'version_deleted' AND ROW_NUMBER() OVER (
+            PARTITION BY IF(`event` IN ('version_created', 'version_deleted'), `version_id`, `event_id`)
+            ORDER BY `recorded_at` DESC, `event` DESC
+          ) = 1
+        ),
+        ordered AS (
+          SELECT
+            {_list(EVENT_COLUMNS)},
+            has_ended,
+            ROW_NUMBER() OVER (
+              PARTITION BY {_list(_UNIT)}, `event` ORDER BY `captured_at` DESC, `recorded_at` DESC
+            ) AS place,
+            FIRST_VALUE(IF(`event` = 'version_created', `recorded_at`, NULL)) OVER (
+              PARTITION BY {_list(_UNIT)}
+              ORDER BY IF(`event` = 'version_created', 0, 1), `captured_at` DESC, `recorded_at` DESC
+            ) AS protected_at
+          FROM mine
+        )
+        SELECT {_list(EVENT_COLUMNS)}
+        FROM ordered
+        WHERE (`event` IN ('version_created', 'table_settled') AND place = 1)
+          OR (`event` IN ('emptied', 'vanished') AND place = 1 AND `recorded_at` > protected_at)
+          OR (`event` = 'copy_failed' AND (protected_at IS NULL OR `recorded_at` > protected_at))
+          OR (`event` = 'copy_planned' AND has_ended = 0)"""
+
+
+def newest_events(events: str, only: str, limit: int) -> str:
+    """The last events, newest first, each once."""
+    return f"""
+        SELECT {_list(EVENT_COLUMNS)}
+        FROM {events}
+        WHERE {only}
+        QUALIFY {_first_of(["event_id"], "`recorded_at`")}
+        ORDER BY `recorded_at` DESC, `event_id`
+        LIMIT {limit:d}"""
+
+
+def planned_copies(events: str) -> str:
+    return f"""
+        SELECT COUNT(DISTINCT `copy_id`)
+        FROM {events}
+        WHERE `recorded_at` >= @since AND `event` = 'copy_planned'"""
+
+
+def _history(events: str) -> str:
+    texts = {
+        _SOURCE: """CONCAT(
+            `source_project`, '.', `source_dataset`, IFNULL(CONCAT('.', `source_table`), ''),
+            IFNULL(CONCAT('$', `partition_id`), '')
+          ) AS `source`""",
+        _BACKUP: """CONCAT(
+            `backup_project`, '.', `backup_dataset`, '.', `backup_table`, IFNULL(CONCAT('$', `partition_id`), '')
+          ) AS `backup`""",
+    }
+    columns = ",\n          ".join(texts.get(column, f"`{column.name}`") for column in _HISTORY)
+    return f"""
+        SELECT
+          {columns}
+        FROM {events}
+        WHERE TRUE
+        QUALIFY {_first_of(["event_id"], "`recorded_at`")}
+        ORDER BY `recorded_at` DESC"""
+
+
+def _list(columns: Iterable[str], of: str = "") -> str:
+    prefix = f"{of}." if of else ""
+    return ", ".join(f"{prefix}`{column}`" for column in columns)
+
+
+def _first_of(group: Iterable[str], order: str) -> str:
+    return f"ROW_NUMBER() OVER (PARTITION BY {_list(group)} ORDER BY {order}) = 1"
+
+
+def _same_unit(one: str, other: str) -> str:
+    """A partition id of NULL is equal to itself here: it stands for the whole table."""
+    same = " AND ".join(f"{one}.`{column}` = {other}.`{column}`" for column in _UNIT[:3])
+    return f"{same} AND IFNULL({one}.`partition_id`, '') = IFNULL({other}.`partition_id`, '')"

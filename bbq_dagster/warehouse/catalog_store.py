@@ -1,0 +1,257 @@
+"""The promises of ``port.Catalog``, kept by the dataset ``bbq_catalog`` of the backup project.
+
+Events go in by load jobs, which are free and all or nothing; they come out as values. What the rows mean is decided
+in ``core.catalog``, which rows are read in ``catalog_sql``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+from threading import Lock
+from time import sleep
+
+from google.cloud import bigquery
+
+from bbq_dagster.core.catalog import COLUMNS, Event, EventKind, fold_record, version_of
+from bbq_dagster.core.tables import DatasetRef, TableRef
+from bbq_dagster.core.versions import Absence, DatasetRecord, Version
+from bbq_dagster.errors import BbqError, Permanent, Transient
+from bbq_dagster.warehouse import catalog_sql
+from bbq_dagster.warehouse.catalog_schema import EVENTS, CatalogPlace, CatalogSchema, events_schema
+from bbq_dagster.warehouse.client import Patience
+from bbq_dagster.warehouse.faults import Need, explained, job_error
+from bbq_dagster.warehouse.queries import Cells, Parameter, Queries, instant, whole_number
+
+AnyJob = bigquery.LoadJob | bigquery.CopyJob | bigquery.ExtractJob | bigquery.QueryJob | bigquery.UnknownJob
+"""What the library may return for a job id."""
+
+_TABLES_PER_QUERY = 5000
+"""Names of 1,024 bytes each then make half of the 10 MB that a request may have."""
+
+_NEW_JOBS_PER_BATCH = 3
+"""How often a load is started anew after a job that failed in BigQuery itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatestVersion:
+    """The newest live version of a unit; ``absence`` says why its source has nothing to back up any more."""
+
+    version: Version
+    absence: Absence | None = None
+    absent_since: datetime | None = None
+
+
+class BigQueryCatalog:
+    """See ``port.Catalog`` for what each method promises. Safe to share between threads."""
+
+    def __init__(
+        self,
+        client: bigquery.Client,
+        *,
+        backup_project: str,
+        dataset: str = "bbq_catalog",
+        location: str,
+        patience: Patience | None = None,
+    ) -> None:
+        self._client = client
+        self._patience = patience or Patience()
+        self._options = self._patience.call_options()
+        self._queries = Queries(client, self._patience)
+        self._place = CatalogPlace(DatasetRef(backup_project, dataset), location)
+        self._is_prepared = False
+        self._lock = Lock()
+
+    def prepare(self) -> None:
+        with self._lock:
+            if not self._is_prepared:
+                CatalogSchema(self._client, self._place, self._options).bring_up_to_date()
+                self._is_prepared = True
+
+    def append(self, events: Sequence[Event]) -> None:
+        """The id of the load job is derived from the events, so that the same batch is loaded once.
+
+        A job that failed cannot be run again under its id: the next id of the batch is taken.
+        """
+        rows = {str(row["event_id"]): row for row in (event.as_row() for event in events)}
+        if not rows:
+            return
+        batch, new_jobs = self._batch_id(rows), 0
+        for number in count(1):
+            is_ours, job = self._start_load(list(rows.values()), f"{batch}_{number}")
+            error = self._end_of(job)
+            if error is None:
+                return
+            new_jobs += is_ours
+            if is_ours and (isinstance(error, Permanent) or new_jobs == _NEW_JOBS_PER_BATCH):
+                raise error
+
+    def records(self, datasets: Collection[DatasetRef] | None) -> dict[DatasetRef, DatasetRecord]:
+        if datasets is not None and not datasets:
+            return {}
+        only, parameters = _selected(datasets)
+        by_dataset: dict[DatasetRef, list[Event]] = {dataset: [] for dataset in datasets or ()}
+        for row in self._rows(catalog_sql.dataset_records(self._events, only), parameters):
+            event = read_event(row)
+            by_dataset.setdefault(DatasetRef(event.source_project, event.source_dataset), []).append(event)
+        return {dataset: fold_record(events) for dataset, events in by_dataset.items()}
+
+    def copy_jobs_since(self, since: datetime) -> int:
+        rows = self._rows(catalog_sql.planned_copies(self._events), {"since": since})
+        return sum(whole_number(number) or 0 for (number,) in rows)
+
+    def versions(self, tables: Iterable[TableRef]) -> list[Version]:
+        refs = sorted(set(tables))
+        sql = catalog_sql.live_versions(self._events, catalog_sql.OF_TABLES)
+        found = [
+            read_version(row)
+            for start in range(0, len(refs), _TABLES_PER_QUERY)
+            for row in self._rows(sql, _of_tables(refs[start : start + _TABLES_PER_QUERY]))
+        ]
+        return sorted(found, key=_newest_first)
+
+    def latest(self, datasets: Collection[DatasetRef] | None = None) -> list[LatestVersion]:
+        """The newest live version of every unit of these datasets, or of all: one query. In the order of the units."""
+        only, parameters = _selected(datasets)
+        sql = catalog_sql.latest_versions(self._place.quoted("versions"), self._events, only)
+        return sorted(map(_read_latest, self._rows(sql, parameters)), key=lambda latest: latest.version.unit.sort_key)
+
+    def history(self, datasets: Collection[DatasetRef] | None = None, *, limit: int = 1000) -> list[Event]:
+        """The last events of these datasets, or of all, newest first: one query."""
+        only, parameters = _selected(datasets)
+        return [read_event(row) for row in self._rows(catalog_sql.newest_events(self._events, only, limit), parameters)]
+
+    @property
+    def _events(self) -> str:
+        return self._place.quoted(EVENTS)
+
+    def _rows(self, sql: str, parameters: Mapping[str, Parameter]) -> Iterator[Cells]:
+        return self._queries.rows(
+            sql,
+            location=self._place.location,
+            doing=f"reading the catalog {self._place.dataset}",
+            needs=[Need("bigquery.tables.getData", "roles/bigquery.dataViewer", self._place.dataset)],
+            parameters=parameters,
+        )
+
+    def _batch_id(self, event_ids: Iterable[str]) -> str:
+        facts = "\n".join([str(self._place.dataset), *sorted(event_ids)])
+        return f"bbq_events_{hashlib.sha256(facts.encode()).hexdigest()[:32]}"
+
+    def _start_load(self, rows: Sequence[dict[str, object]], job_id: str) -> tuple[bool, AnyJob]:
+        """The load job, and whether it was started here: False where it exists already."""
+        try:
+            with explained(self._writing, *self._needs):
+                # The library repeats an upload with pauses that cannot be set, so it is told not to.
+                upload = self._options["retry"](self._client.load_table_from_json)
+                job = upload(
+                    rows,
+                    self._place.reference(EVENTS),
+                    num_retries=0,
+                    job_id=job_id,
+                    location=self._place.location,
+                    project=self._client.project,
+                    job_config=_load_config(),
+                    timeout=self._options["timeout"],
+                )
+        except Permanent as error:
+            if error.reason != "duplicate":
+                raise
+            return False, self._get_job(job_id)
+        return True, job
+
+    def _get_job(self, job_id: str) -> AnyJob:
+        with explained(f"{self._writing}: looking for job {job_id}", *self._needs):
+            return self._client.get_job(
+                job_id,
+                project=self._client.project,
+                location=self._place.location,
+                **self._patience.options_for_an_existing_job(),
+            )
+
+    def _end_of(self, job: AnyJob) -> BbqError | None:
+        """Wait for the job. Returns why it failed; raises ``Transient`` where it is not done in time."""
+        for pause in self._patience.polls():
+            if job.state == "DONE":
+                return None if job.error_result is None else job_error(job.error_result, self._writing, *self._needs)
+            sleep(pause)
+            job = self._get_job(job.job_id)
+        raise Transient(f"{self._writing}: job {job.job_id} is not done in time")
+
+    @property
+    def _writing(self) -> str:
+        return f"writing events to the catalog {self._place.dataset}"
+
+    @property
+    def _needs(self) -> tuple[Need, ...]:
+        return (
+            Need("bigquery.tables.updateData", "roles/bigquery.dataEditor", self._place.dataset),
+            Need("bigquery.jobs.create", "roles/bigquery.jobUser", f"project {self._client.project}"),
+        )
+
+
+def read_event(row: Cells) -> Event:
+    """The event that a row of ``catalog_sql.EVENT_COLUMNS`` holds."""
+    return _event(catalog_sql.EVENT_COLUMNS, row)
+
+
+def read_version(row: Cells) -> Version:
+    """The version that a row of ``catalog_sql.VERSION_COLUMNS`` holds."""
+    return version_of(_event(catalog_sql.VERSION_COLUMNS, row))
+
+
+def _read_latest(row: Cells) -> LatestVersion:
+    *version, absence, absent_since = row
+    return LatestVersion(read_version(version), None if absence is None else Absence(absence), instant(absent_since))
+
+
+_READERS: Mapping[str, Callable[[str | None], object]] = {
+    "STRING": lambda cell: cell,
+    "INT64": whole_number,
+    "BOOL": lambda cell: None if cell is None else cell == "true",
+    "TIMESTAMP": instant,
+}
+_READER_OF = {column.name: _READERS[column.type] for column in COLUMNS}
+
+
+def _event(columns: Sequence[str], row: Cells) -> Event:
+    values = {column: _READER_OF[column](cell) for column, cell in zip(columns, row, strict=True)}
+    values.pop("event_id")
+    kind = EventKind(str(values.pop("event", EventKind.VERSION_CREATED)))
+    values["run_id"] = values["run_id"] or ""
+    return Event(event=kind, **values)  # type: ignore[arg-type]  # the columns are the fields, by COLUMNS
+
+
+def _newest_first(version: Version) -> tuple[float, tuple[str, str, str, str]]:
+    return -version.captured_at.timestamp(), version.unit.sort_key
+
+
+def _selected(datasets: Collection[DatasetRef] | None) -> tuple[str, Mapping[str, Parameter]]:
+    if datasets is None:
+        return catalog_sql.EVERYTHING, {}
+    return catalog_sql.OF_DATASETS, _of_datasets(datasets)
+
+
+def _of_datasets(datasets: Iterable[DatasetRef]) -> Mapping[str, Parameter]:
+    refs = sorted(set(datasets))
+    return {
+        "projects": sorted({ref.project for ref in refs}),
+        "datasets": sorted({ref.dataset for ref in refs}),
+        "refs": [str(ref) for ref in refs],
+    }
+
+
+def _of_tables(tables: Sequence[TableRef]) -> Mapping[str, Parameter]:
+    return {**_of_datasets(table.in_dataset for table in tables), "tables": [str(table) for table in tables]}
+
+
+def _load_config() -> bigquery.LoadJobConfig:
+    return bigquery.LoadJobConfig(
+        schema=events_schema(),
+        write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
+        create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
+        labels={"bbq": "catalog"},
+    )

@@ -1,0 +1,136 @@
+"""What we ask INFORMATION_SCHEMA, and how its rows become our values.
+
+SQL texts and readers only; ``bigquery`` runs them. Times are asked for as microseconds, which loses nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+from bbq_dagster.core.inventory import Dataset, SourceTable, State, UnitState
+from bbq_dagster.core.tables import DatasetRef, TableRef
+from bbq_dagster.warehouse.queries import Cells, instant, quoted, whole_number
+
+TABLES_PER_QUERY = 1000
+"""PARTITIONS refuses to read more (BigQuery: information-schema-partitions)."""
+
+_LABEL = re.compile(r'STRUCT\("([^"]*)", "([^"]*)"\)')
+
+
+def table_states_sql(project: str, location: str) -> str:
+    """Dataset, table, rows, bytes, last data write of every live table of a project in one region."""
+    return f"""
+        SELECT table_schema, table_name, total_rows, total_logical_bytes, UNIX_MICROS(storage_last_modified_time)
+        FROM {quoted(project, f"region-{location.lower()}")}.INFORMATION_SCHEMA.TABLE_STORAGE
+        WHERE NOT deleted"""
+
+
+def read_table_state(row: Cells, project: str) -> tuple[TableRef, State]:
+    dataset, table, *state = row
+    return TableRef(project, dataset or "", table or ""), _state(state)
+
+
+def tables_sql(dataset: DatasetRef) -> str:
+    """Every table of a dataset, whatever its kind, with its columns, partitioning and labels.
+
+    The hidden column ``_PARTITIONTIME`` of an ingestion-time table is its partitioning column, but not one of its own.
+    """
+    schema = f"{quoted(dataset.project, dataset.dataset)}.INFORMATION_SCHEMA"
+    return f"""
+        SELECT
+          tables.table_name, tables.table_type, UNIX_MICROS(tables.creation_time),
+          columns.own, columns.partition_column, columns.partition_type, labels.option_value
+        FROM {schema}.TABLES AS tables
+        LEFT JOIN (
+          SELECT
+            table_name,
+            COUNTIF(is_hidden = 'NO') AS own,
+            MAX(IF(is_partitioning_column = 'YES', column_name, NULL)) AS partition_column,
+            MAX(IF(is_partitioning_column = 'YES', data_type, NULL)) AS partition_type
+          FROM {schema}.COLUMNS
+          GROUP BY table_name
+        ) AS columns ON columns.table_name = tables.table_name
+        LEFT JOIN (
+          SELECT table_name, option_value FROM {schema}.TABLE_OPTIONS WHERE option_name = 'labels'
+        ) AS labels ON labels.table_name = tables.table_name"""
+
+
+def read_table(row: Cells, dataset: Dataset, states: Mapping[TableRef, State]) -> SourceTable:
+    name, kind, created, columns, partition_column, partition_type, labels = row
+    ref = dataset.ref.table(name or "")
+    return SourceTable(
+        ref=ref,
+        kind=kind or "",
+        created_at=_created(created, ref),
+        columns=int(columns or 0),
+        state=states.get(ref, State()),
+        partition_column=partition_column,
+        partition_type=partition_type,
+        labels=parse_labels(labels),
+    )
+
+
+def partitions_sql(dataset: DatasetRef) -> str:
+    """Table, partition, rows, bytes, last data write; ``@tables`` names the tables.
+
+    A partition with data in two storage tiers has two rows there, and one here.
+    """
+    return f"""
+        SELECT
+          table_name, partition_id, SUM(total_rows), SUM(total_logical_bytes), UNIX_MICROS(MAX(last_modified_time))
+        FROM {quoted(dataset.project, dataset.dataset)}.INFORMATION_SCHEMA.PARTITIONS
+        WHERE table_name IN UNNEST(@tables)
+        GROUP BY table_name, partition_id"""
+
+
+def read_partition(row: Cells, dataset: DatasetRef) -> UnitState:
+    table, partition, *state = row
+    return UnitState(dataset.table(table or "").unit(partition), _state(state))
+
+
+def backup_tables_sql(dataset: DatasetRef) -> str:
+    """Table, whether it expires, and each of its partitions; tables without rows have one row without a state."""
+    schema = f"{quoted(dataset.project, dataset.dataset)}.INFORMATION_SCHEMA"
+    return f"""
+        SELECT
+          tables.table_name, expiring.table_name IS NOT NULL,
+          held.partition_id, held.total_rows, held.total_bytes, UNIX_MICROS(held.modified)
+        FROM {schema}.TABLES AS tables
+        LEFT JOIN (
+          SELECT
+            table_name, partition_id, SUM(total_rows) AS total_rows, SUM(total_logical_bytes) AS total_bytes,
+            MAX(last_modified_time) AS modified
+          FROM {schema}.PARTITIONS
+          WHERE table_name IN UNNEST(@tables)
+          GROUP BY table_name, partition_id
+        ) AS held ON held.table_name = tables.table_name
+        LEFT JOIN (
+          SELECT DISTINCT table_name
+          FROM {schema}.TABLE_OPTIONS
+          WHERE option_name IN ('expiration_timestamp', 'partition_expiration_days') AND table_name IN UNNEST(@tables)
+        ) AS expiring ON expiring.table_name = tables.table_name
+        WHERE tables.table_name IN UNNEST(@tables)"""
+
+
+def read_backup_partition(row: Cells) -> tuple[str, bool, str | None, State]:
+    """Table, whether it expires, partition, state. ``state.rows`` is None where the table holds nothing."""
+    table, expires, partition, *state = row
+    return table or "", expires == "true", partition, _state(state)
+
+
+def parse_labels(option_value: str | None) -> dict[str, str]:
+    """``[STRUCT("env", "prod"), STRUCT("bbq", "skip")]`` as TABLE_OPTIONS shows labels."""
+    return dict(_LABEL.findall(option_value or ""))
+
+
+def _state(cells: Cells) -> State:
+    rows, size_bytes, modified = cells
+    return State(whole_number(rows), whole_number(size_bytes), instant(modified))
+
+
+def _created(micros: str | None, ref: TableRef) -> datetime:
+    created_at = instant(micros)
+    assert created_at is not None, f"INFORMATION_SCHEMA.TABLES has no creation time of {ref}"
+    return created_at

@@ -1,0 +1,450 @@
+"""A warehouse and a catalog in memory that keep the promises of the ports, with faults and crashes on request.
+
+Time is that of a ``FakeClock``, so that nothing here ever waits. ``FakeWarehouse`` is also the scene: it makes the
+tables that it is then asked about.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from threading import RLock
+from typing import Any, TypeVar
+
+from bbq_dagster.apply.pace import Runtime
+from bbq_dagster.core.catalog import Event, EventKind, fold_record, version_of
+from bbq_dagster.core.inventory import Dataset, SourceTable, State, UnitState
+from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
+from bbq_dagster.core.versions import Copy, DatasetRecord, Version
+from bbq_dagster.errors import BbqError, Permanent, Refused
+from bbq_dagster.warehouse.port import BackupTableFacts, CopyStatus, JobRef
+from bbq_dagster_tests.builders import LOCATION, NOW
+
+T = TypeVar("T")
+
+BYTES_PER_ROW = 10
+
+
+class Crash(BaseException):
+    """The end of a process: no ``except Exception`` sees it."""
+
+
+class FakeClock:
+    """Moves only when somebody sleeps."""
+
+    def __init__(self, at: datetime = NOW) -> None:
+        self._began, self._seconds = at, 0.0
+
+    def now(self) -> datetime:
+        return self._began + timedelta(seconds=self._seconds)
+
+    def monotonic(self) -> float:
+        return self._seconds
+
+    def sleep(self, seconds: float) -> None:
+        self._seconds += seconds
+
+
+class InlineExecutor(Executor):
+    """Runs what is submitted at once, in the caller's thread."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self.threads = threads
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001  (as a pool does: it is raised where the result is wanted)
+            future.set_exception(error)
+        return future
+
+
+def not_aside(turns: Generator[T, None, None]) -> Generator[T, None, None]:
+    return turns
+
+
+def a_runtime(clock: FakeClock) -> Runtime:
+    """No threads and no waiting: the same calls in the same order every time."""
+    return Runtime(clock.monotonic, clock.sleep, InlineExecutor, not_aside)
+
+
+@dataclass(slots=True)
+class Fault:
+    """An error for the next ``times`` calls of ``name`` about ``about``; ``after`` they have had their effect."""
+
+    name: str
+    error: BbqError
+    about: str = ""
+    times: int = 1
+    after: bool = False
+
+    def hits(self, name: str, about: str) -> bool:
+        return self.times > 0 and self.name == name and self.about in ("", about)
+
+
+@dataclass(slots=True)
+class Calls:
+    """Every call of the fakes, in order. The process ends at call ``crash_at`` (from 0), before or after its effect."""
+
+    log: list[tuple[str, str]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    crash_at: int | None = None
+    crash_after: bool = False
+    _lock: Any = field(default_factory=RLock)
+
+    def fail_next(self, name: str, error: BbqError, *, about: object = "", times: int = 1, after: bool = False) -> None:
+        self.faults.append(Fault(name, error, str(about), times, after))
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.log]
+
+    @contextmanager
+    def call(self, name: str, about: object = "") -> Iterator[None]:
+        """One at a time, whatever the number of threads."""
+        with self._lock:
+            number = len(self.log)
+            self.log.append((name, str(about)))
+            if number == self.crash_at and not self.crash_after:
+                raise Crash(name)
+            fault = next((fault for fault in self.faults if fault.hits(name, str(about))), None)
+            if fault is not None:
+                fault.times -= 1
+                if not fault.after:
+                    raise fault.error
+            yield
+            if number == self.crash_at:
+                raise Crash(name)
+            if fault is not None:
+                raise fault.error
+
+
+@dataclass(slots=True)
+class _Table:
+    kind: str
+    created_at: datetime
+    held: dict[str | None, State] = field(default_factory=dict)
+    streamed: dict[str | None, int] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    partitioned: bool = False
+    expires: bool = False
+    description: str = ""
+
+    def states(self) -> dict[str | None, State]:
+        """As INFORMATION_SCHEMA shows them: with the rows in the streaming buffer, and without empty partitions."""
+        shown = {}
+        for partition in {**self.held, **self.streamed}:
+            state = self.held.get(partition, State(0, 0, self.created_at))
+            rows = (state.rows or 0) + self.streamed.get(partition, 0)
+            if rows or not self.partitioned:
+                shown[partition] = State(rows, rows * BYTES_PER_ROW, state.modified_at)
+        return shown
+
+    def state(self) -> State:
+        states = self.states().values()
+        rows = sum(state.rows or 0 for state in states)
+        times = [state.modified_at for state in states if state.modified_at is not None]
+        return State(rows, rows * BYTES_PER_ROW, max(times, default=self.created_at))
+
+
+@dataclass(slots=True)
+class _Job:
+    copy: Copy
+    started_at: datetime
+    ends_at: datetime | None
+    captured: dict[str | None, State]
+    source: _Table | None
+    is_done: bool = False
+    error: BbqError | None = None
+
+    @property
+    def rows(self) -> int:
+        return sum(state.rows or 0 for state in self.captured.values())
+
+
+class FakeWarehouse:
+    """BigQuery in memory. ``written`` counts the copies that each destination got; ``most_running`` jobs at once."""
+
+    def __init__(self, clock: FakeClock, calls: Calls | None = None, *, job_seconds: float = 0.0) -> None:
+        self.calls = Calls() if calls is None else calls
+        self.job_seconds = job_seconds
+        self.written: Counter[Unit] = Counter()
+        self.most_running = 0
+        self.starts: list[tuple[float, Unit]] = []
+        self.creations: list[float] = []
+        self._clock = clock
+        self._datasets: dict[DatasetRef, tuple[Dataset, bool]] = {}
+        self._tables: dict[TableRef, _Table] = {}
+        self._jobs: dict[JobRef, _Job] = {}
+        self._open_jobs: list[_Job] = []
+        self._job_errors: dict[Unit, list[BbqError]] = {}
+        self._swallowed: Counter[Unit] = Counter()
+        self._endless: set[Unit] = set()
+        self._looks_too_early = 0
+
+    # The scene
+
+    def create_dataset(
+        self,
+        ref: DatasetRef,
+        *,
+        location: str = LOCATION,
+        labels: Mapping[str, str] | None = None,
+        expires: bool = False,
+    ) -> None:
+        self._datasets[ref] = (Dataset(ref, location, dict(labels or {})), expires)
+
+    def create_table(
+        self, ref: TableRef, *, rows: int = 0, labels: Mapping[str, str] | None = None, expires: bool = False
+    ) -> None:
+        now = self._clock.now()
+        self._tables[ref] = _Table("BASE TABLE", now, {None: _state(rows, now)}, labels=labels or {}, expires=expires)
+
+    def create_partitioned_table(self, ref: TableRef, partitions: Mapping[str, int], *, expires: bool = False) -> None:
+        now = self._clock.now()
+        held: dict[str | None, State] = {partition: _state(rows, now) for partition, rows in partitions.items()}
+        self._tables[ref] = _Table("BASE TABLE", now, held, partitioned=True, expires=expires)
+
+    def create_view(self, ref: TableRef, *, of: TableRef) -> None:
+        self._tables[ref] = _Table("VIEW", self._clock.now())
+
+    def delete_table(self, ref: TableRef) -> None:
+        del self._tables[ref]
+
+    def write(self, unit: Unit, *, rows: int) -> None:
+        """Let a table or partition have these rows from now on."""
+        self._tables[unit.table].held[unit.partition] = _state(rows, self._clock.now())
+
+    def stream(self, unit: Unit, *, rows: int) -> None:
+        """Put rows into the streaming buffer: they are seen, and no copy job takes them."""
+        self._tables[unit.table].streamed[unit.partition] = rows
+
+    def let_expire(self, table: TableRef) -> None:
+        self._tables[table].expires = True
+
+    def held_by(self, table: TableRef) -> dict[str | None, int | None]:
+        """Rows of a table by partition, without those that have none."""
+        return {partition: state.rows for partition, state in self._tables[table].held.items() if state.rows}
+
+    def status_into(self, destination: Unit) -> CopyStatus:
+        """Of the last job into ``destination``."""
+        return [self._status(job) for job in self._jobs.values() if job.copy.destination == destination][-1]
+
+    def errors_of_jobs(self) -> list[BbqError]:
+        return [job.error for job in self._jobs.values() if job.error is not None]
+
+    def fail_jobs_into(self, destination: Unit, *errors: BbqError) -> None:
+        """The next jobs into ``destination`` end with these errors, one each."""
+        self._job_errors.setdefault(destination, []).extend(errors)
+
+    def swallow_start_into(self, destination: Unit, *, times: int = 1) -> None:
+        """The next starts are answered, and no job is ever seen."""
+        self._swallowed[destination] += times
+
+    def never_end_into(self, destination: Unit) -> None:
+        self._endless.add(destination)
+
+    def show_copies_late(self, *, looks: int) -> None:
+        """The next looks at backup tables find nothing yet."""
+        self._looks_too_early = looks
+
+    # The port
+
+    def list_datasets(self, project: str) -> list[Dataset]:
+        with self._call("list_datasets", project):
+            return [dataset for ref, (dataset, _) in self._datasets.items() if ref.project == project]
+
+    def table_states(self, project: str, location: str) -> Mapping[TableRef, State]:
+        with self._call("table_states", location):
+            return {
+                ref: table.state()
+                for ref, table in self._tables.items()
+                if ref.project == project and self._location(ref) == location and table.kind == "BASE TABLE"
+            }
+
+    def list_tables(self, dataset: Dataset, states: Mapping[TableRef, State]) -> list[SourceTable]:
+        with self._call("list_tables", dataset.ref):
+            if dataset.ref not in self._datasets:
+                raise Permanent(f"dataset {dataset.ref} is not there", reason="notFound")
+            return [
+                SourceTable(
+                    ref=ref,
+                    kind=table.kind,
+                    created_at=table.created_at,
+                    columns=2,
+                    state=states.get(ref, State()),
+                    partition_column="day" if table.partitioned else None,
+                    partition_type="DATE" if table.partitioned else None,
+                    labels=table.labels,
+                )
+                for ref, table in self._tables.items()
+                if ref.in_dataset == dataset.ref
+            ]
+
+    def list_partitions(self, dataset: Dataset, tables: Sequence[TableRef]) -> Iterator[UnitState]:
+        with self._call("list_partitions", ", ".join(sorted(map(str, tables)))):
+            return iter(
+                [
+                    UnitState(table.unit(partition), state)
+                    for table in tables
+                    for partition, state in self._tables[table].states().items()
+                ]
+            )
+
+    def ensure_dataset(self, ref: DatasetRef, *, location: str, description: str) -> None:
+        with self._call("ensure_dataset", ref):
+            dataset, expires = self._datasets.setdefault(ref, (Dataset(ref, location), False))
+            if dataset.location != location:
+                raise Refused(f"{ref} is in {dataset.location}, not in {location}")
+            if expires:
+                raise Refused(f"{ref} has a default expiration")
+
+    def create_table_like(self, source: TableRef, destination: TableRef, *, description: str) -> None:
+        with self._call("create_table_like", destination):
+            self.creations.append(self._clock.monotonic())
+            like = self._tables.get(source)
+            if like is None:
+                raise Permanent(f"table {source} is not there", reason="notFound")
+            created = _Table("BASE TABLE", self._clock.now(), partitioned=like.partitioned, description=description)
+            if self._tables.setdefault(destination, created).partitioned != like.partitioned:
+                raise Refused(f"{destination} is there, and not partitioned like {source}")
+
+    def start_copy(self, copy: Copy, job: JobRef) -> None:
+        with self._call("start_copy", copy.destination):
+            self.starts.append((self._clock.monotonic(), copy.destination))
+            if self._swallowed[copy.destination]:
+                self._swallowed[copy.destination] -= 1
+                return
+            if job not in self._jobs:
+                self._jobs[job] = self._begin(copy)
+                self._open_jobs.append(self._jobs[job])
+                self.most_running = max(self.most_running, len(self._open_jobs))
+
+    def copy_statuses(self, jobs: Collection[JobRef]) -> Mapping[JobRef, CopyStatus]:
+        with self._call("copy_statuses", len(jobs)):
+            return {job: self._status(self._jobs[job]) for job in jobs if job in self._jobs}
+
+    def backup_tables(
+        self, dataset: DatasetRef, location: str, tables: Collection[str]
+    ) -> Mapping[str, BackupTableFacts]:
+        with self._call("backup_tables", dataset):
+            if self._looks_too_early:
+                self._looks_too_early -= 1
+                return {}
+            found = {name: self._tables[dataset.table(name)] for name in tables if dataset.table(name) in self._tables}
+            return {name: BackupTableFacts(table.states(), table.expires) for name, table in found.items()}
+
+    def remove_expirations(self, table: TableRef) -> None:
+        with self._call("remove_expirations", table):
+            self._tables[table].expires = False
+
+    # Jobs
+
+    @contextmanager
+    def _call(self, name: str, about: object = "") -> Iterator[None]:
+        with self.calls.call(name, about):
+            self._end_jobs()
+            yield
+
+    def _begin(self, copy: Copy) -> _Job:
+        now = self._clock.now()
+        source = self._tables.get(copy.source.table)
+        held = {} if source is None else source.held
+        captured = {name: state for name, state in held.items() if copy.whole_table or name == copy.source.partition}
+        endless = copy.destination in self._endless
+        return _Job(copy, now, None if endless else now + timedelta(seconds=self.job_seconds), captured, source)
+
+    def _end_jobs(self) -> None:
+        due = [job for job in self._open_jobs if job.ends_at is not None and job.ends_at <= self._clock.now()]
+        for job in due:
+            self._open_jobs.remove(job)
+            job.is_done, job.error = True, self._error_of(job)
+            if job.error is None:
+                self._write(job)
+
+    def _error_of(self, job: _Job) -> BbqError | None:
+        copy, destination = job.copy, self._tables.get(job.copy.destination.table)
+        if self._job_errors.get(copy.destination):
+            return self._job_errors[copy.destination].pop(0)
+        if job.source is None:
+            return Permanent(f"table {copy.source.table} is not there", reason="notFound")
+        if destination is None and (not copy.whole_table or copy.destination.table.in_dataset not in self._datasets):
+            return Permanent(f"table {copy.destination.table} is not there", reason="notFound")
+        there = {} if destination is None else destination.held
+        if any(state.rows for name, state in there.items() if copy.whole_table or name == copy.destination.partition):
+            return Permanent(f"{copy.destination} has data", reason="duplicate")
+        return None
+
+    def _write(self, job: _Job) -> None:
+        """What a copy job does: a new table gets the partitioning of its source, and its expiration with it."""
+        assert job.source is not None
+        partitioned = job.source.partitioned
+        created = _Table(
+            "BASE TABLE", job.started_at, partitioned=partitioned, expires=partitioned and job.source.expires
+        )
+        self._tables.setdefault(job.copy.destination.table, created).held.update(job.captured)
+        self.written[job.copy.destination] += 1
+
+    def _status(self, job: _Job) -> CopyStatus:
+        if not job.is_done:
+            return CopyStatus(is_done=False, started_at=job.started_at)
+        if job.error is not None:
+            return CopyStatus(is_done=True, started_at=job.started_at, error=job.error)
+        return CopyStatus(True, job.started_at, job.rows, job.rows * BYTES_PER_ROW)
+
+    def _location(self, table: TableRef) -> str:
+        return self._datasets[table.in_dataset][0].location
+
+
+class FakeCatalog:
+    """The record in memory."""
+
+    def __init__(self, calls: Calls | None = None) -> None:
+        self.calls = Calls() if calls is None else calls
+        self._events: dict[str, Event] = {}
+
+    @property
+    def events(self) -> list[Event]:
+        return list(self._events.values())
+
+    def of_kind(self, kind: EventKind) -> list[Event]:
+        return [event for event in self.events if event.event is kind]
+
+    def prepare(self) -> None:
+        with self.calls.call("prepare"):
+            pass
+
+    def records(self, datasets: Collection[DatasetRef] | None) -> Mapping[DatasetRef, DatasetRecord]:
+        with self.calls.call("records", "all" if datasets is None else len(datasets)):
+            by_dataset: dict[DatasetRef, list[Event]] = {dataset: [] for dataset in datasets or ()}
+            for event in self.events:
+                if datasets is None or event.unit.table.in_dataset in by_dataset:
+                    by_dataset.setdefault(event.unit.table.in_dataset, []).append(event)
+            return {dataset: fold_record(events) for dataset, events in by_dataset.items()}
+
+    def copy_jobs_since(self, since: datetime) -> int:
+        with self.calls.call("copy_jobs_since"):
+            return len({event.copy_id for event in self.of_kind(EventKind.COPY_PLANNED) if event.recorded_at >= since})
+
+    def append(self, events: Sequence[Event]) -> None:
+        with self.calls.call("append", ", ".join(sorted({event.event for event in events}))):
+            self._events.update({event.event_id: event for event in events})
+
+    def versions(self, tables: Iterable[TableRef]) -> list[Version]:
+        with self.calls.call("versions"):
+            wanted = frozenset(tables)
+            made = [version_of(e) for e in self.of_kind(EventKind.VERSION_CREATED) if e.unit.table in wanted]
+            return sorted(made, key=lambda version: version.captured_at, reverse=True)
+
+    def history(self, datasets: Collection[DatasetRef] | None, *, limit: int) -> list[Event]:
+        with self.calls.call("history"):
+            found = [e for e in self.events if datasets is None or e.unit.table.in_dataset in datasets]
+            return sorted(found, key=lambda event: event.recorded_at, reverse=True)[:limit]
+
+
+def _state(rows: int, at: datetime) -> State:
+    return State(rows, rows * BYTES_PER_ROW, at)

@@ -1,0 +1,597 @@
+"""What every ``Warehouse`` and every ``Catalog`` must keep, BigQuery's and the ones in memory alike.
+
+A test module derives from a contract and gives it the fixtures ``warehouse`` and ``scene``, or ``catalog``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from time import sleep
+from typing import Protocol
+
+import pytest
+
+from bbq_dagster.core.catalog import copy_failed, copy_planned, fold_record, table_settled
+from bbq_dagster.core.inventory import Dataset, SourceTable, State
+from bbq_dagster.core.naming import job_id
+from bbq_dagster.core.tables import NULL_PARTITION, DatasetRef, TableRef, Unit
+from bbq_dagster.core.versions import Absence, DatasetRecord
+from bbq_dagster.errors import Permanent, Refused
+from bbq_dagster.warehouse.port import BackupTableFacts, Catalog, CopyStatus, JobRef, Warehouse
+from bbq_dagster_tests.builders import BACKUPS, EVENTS, LOCATION, NOW, ORDERS, SALES, a_copy, a_planned_unit, a_table
+from bbq_dagster_tests.warehouse.stories import (
+    backed_up,
+    backed_up_by,
+    days,
+    failed,
+    found_empty,
+    found_gone,
+    random_events,
+)
+
+
+class Scene(Protocol):
+    """Makes what a warehouse is then asked about. Rows differ; what is in them does not matter."""
+
+    def create_dataset(
+        self,
+        ref: DatasetRef,
+        *,
+        location: str = LOCATION,
+        labels: Mapping[str, str] | None = None,
+        expires: bool = False,
+    ) -> None:
+        """``expires``: with a default expiration of its tables."""
+
+    def create_table(
+        self, ref: TableRef, *, rows: int = 0, labels: Mapping[str, str] | None = None, expires: bool = False
+    ) -> None:
+        """A table of two columns that is not partitioned."""
+
+    def create_partitioned_table(self, ref: TableRef, partitions: Mapping[str, int], *, expires: bool = False) -> None:
+        """A table of two columns, partitioned by day on a column ``day``; partition id to number of rows."""
+
+    def create_view(self, ref: TableRef, *, of: TableRef) -> None: ...
+
+    def delete_table(self, ref: TableRef) -> None: ...
+
+
+class WarehouseContract:
+    """Derive, and give the fixtures ``warehouse`` and ``scene``: two sides of the same empty BigQuery."""
+
+    @pytest.fixture
+    def sales(self, scene: Scene) -> Dataset:
+        scene.create_dataset(SALES)
+        return Dataset(SALES, LOCATION)
+
+    @pytest.fixture
+    def backups(self, warehouse: Warehouse) -> DatasetRef:
+        warehouse.ensure_dataset(BACKUPS, location=LOCATION, description="backups of acme-shop.sales")
+        return BACKUPS
+
+    def test_a_project_without_datasets_has_none(self, warehouse: Warehouse) -> None:
+        assert warehouse.list_datasets("acme-shop") == []
+
+    def test_datasets_are_listed_with_location_and_labels_hidden_ones_included(
+        self, warehouse: Warehouse, scene: Scene
+    ) -> None:
+        scene.create_dataset(SALES, labels={"team": "sales"})
+        scene.create_dataset(DatasetRef("acme-shop", "_staging"), location="europe-west2")
+
+        listed = sorted(warehouse.list_datasets("acme-shop"), key=lambda dataset: dataset.ref)
+
+        assert listed == [
+            Dataset(DatasetRef("acme-shop", "_staging"), "europe-west2"),
+            Dataset(SALES, LOCATION, {"team": "sales"}),
+        ]
+
+    def test_the_state_of_a_table_has_its_rows_and_bytes_and_last_write(
+        self, warehouse: Warehouse, scene: Scene, sales: Dataset
+    ) -> None:
+        scene.create_table(ORDERS, rows=3)
+
+        state = warehouse.table_states("acme-shop", LOCATION)[ORDERS]
+
+        assert state.rows == 3
+        assert state.size_bytes is not None
+        assert state.size_bytes > 0
+        assert state.modified_at is not None
+        assert state.modified_at.utcoffset() == timedelta(0)
+
+    def test_a_deleted_table_has_no_state(self, warehouse: Warehouse, scene: Scene, sales: Dataset) -> None:
+        scene.create_table(ORDERS, rows=3)
+        scene.create_table(SALES.table("kept"), rows=1)
+        scene.delete_table(ORDERS)
+
+        assert list(warehouse.table_states("acme-shop", LOCATION)) == [SALES.table("kept")]
+
+    def test_tables_of_another_location_have_no_state_here(self, warehouse: Warehouse, scene: Scene) -> None:
+        scene.create_dataset(SALES, location="europe-west2")
+        scene.create_table(ORDERS, rows=3)
+
+        assert warehouse.table_states("acme-shop", LOCATION) == {}
+
+    def test_an_empty_dataset_has_no_tables(self, warehouse: Warehouse, sales: Dataset) -> None:
+        assert warehouse.list_tables(sales, {}) == []
+
+    def test_tables_are_listed_with_state_columns_and_labels(
+        self, warehouse: Warehouse, scene: Scene, sales: Dataset
+    ) -> None:
+        scene.create_table(ORDERS, rows=3, labels={"bbq": "skip", "team": "sales"})
+        states = warehouse.table_states("acme-shop", LOCATION)
+
+        (orders,) = warehouse.list_tables(sales, states)
+
+        assert orders == SourceTable(
+            ref=ORDERS,
+            kind="BASE TABLE",
+            created_at=orders.created_at,
+            columns=2,
+            state=states[ORDERS],
+            labels={"bbq": "skip", "team": "sales"},
+        )
+        assert orders.created_at.utcoffset() == timedelta(0)
+
+    def test_a_table_without_a_known_state_is_listed_all_the_same(
+        self, warehouse: Warehouse, scene: Scene, sales: Dataset
+    ) -> None:
+        scene.create_table(ORDERS, rows=3)
+
+        (orders,) = warehouse.list_tables(sales, {})
+
+        assert orders.state == State()
+
+    def test_a_partitioned_table_is_listed_with_its_partitioning(
+        self, warehouse: Warehouse, scene: Scene, sales: Dataset
+    ) -> None:
+        scene.create_partitioned_table(EVENTS, {"20240131": 2})
+
+        (events,) = warehouse.list_tables(sales, {})
+
+        assert (events.partition_column, events.partition_type) == ("day", "DATE")
+        assert events.columns == 2
+
+    def test_a_view_is_listed_as_a_view(self, warehouse: Warehouse, scene: Scene, sales: Dataset) -> None:
+        scene.create_table(ORDERS, rows=3)
+        scene.create_view(SALES.table("recent"), of=ORDERS)
+
+        listed = {table.ref.table: table.kind for table in warehouse.list_tables(sales, {})}
+
+        assert listed == {"orders": "BASE TABLE", "recent": "VIEW"}
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            pytest.param("orders-2024", id="dashes"),
+            pytest.param("orders of today", id="spaces"),
+            pytest.param("Größe_訂單", id="other scripts"),
+            pytest.param("o" * 1024, id="1,024 bytes"),
+        ],
+    )
+    def test_names_come_back_as_they_are(
+        self, name: str, warehouse: Warehouse, scene: Scene, sales: Dataset, backups: DatasetRef
+    ) -> None:
+        source, backup = SALES.table(name), backups.table(name)
+        scene.create_table(source, rows=1)
+        warehouse.start_copy(a_copy(source.unit(), destination=backup.unit()), job_of(backup.unit()))
+
+        assert list(warehouse.table_states("acme-shop", LOCATION)) == [source]
+        assert [table.ref for table in warehouse.list_tables(sales, {})] == [source]
+        assert self._end(warehouse, job_of(backup.unit())).rows == 1
+        assert list(warehouse.backup_tables(backups, LOCATION, [name])) == [name]
+
+    def test_listing_a_dataset_that_is_gone_is_an_error(self, warehouse: Warehouse) -> None:
+        with pytest.raises(Permanent) as error:
+            warehouse.list_tables(Dataset(SALES, LOCATION), {})
+
+        assert error.value.reason == "notFound"
+
+    def test_partitions_are_listed_with_their_rows(self, warehouse: Warehouse, scene: Scene, sales: Dataset) -> None:
+        scene.create_partitioned_table(EVENTS, {"20240131": 2, "20240201": 5, NULL_PARTITION: 1})
+        scene.create_partitioned_table(SALES.table("others"), {"20240131": 9})
+
+        listed = {unit.unit: unit.state for unit in warehouse.list_partitions(sales, [EVENTS])}
+
+        assert {unit.partition: state.rows for unit, state in listed.items()} == {
+            "20240131": 2,
+            "20240201": 5,
+            NULL_PARTITION: 1,
+        }
+        assert {unit.table for unit in listed} == {EVENTS}
+        assert all(state.size_bytes and state.modified_at for state in listed.values())
+
+    def test_no_tables_have_no_partitions(self, warehouse: Warehouse, sales: Dataset) -> None:
+        assert list(warehouse.list_partitions(sales, [])) == []
+
+    def test_a_backup_dataset_is_created_once(self, warehouse: Warehouse) -> None:
+        for _ in range(2):
+            warehouse.ensure_dataset(BACKUPS, location=LOCATION, description="backups of acme-shop.sales")
+
+        (dataset,) = warehouse.list_datasets("acme-backup")
+
+        assert (dataset.ref, dataset.location) == (BACKUPS, LOCATION)
+
+    def test_a_backup_dataset_in_another_location_is_refused(self, warehouse: Warehouse, scene: Scene) -> None:
+        scene.create_dataset(BACKUPS, location="US")
+
+        with pytest.raises(Refused, match="is in US"):
+            warehouse.ensure_dataset(BACKUPS, location=LOCATION, description="")
+
+    def test_a_backup_dataset_that_expires_is_refused(self, warehouse: Warehouse, scene: Scene) -> None:
+        scene.create_dataset(BACKUPS, expires=True)
+
+        with pytest.raises(Refused, match="default expiration"):
+            warehouse.ensure_dataset(BACKUPS, location=LOCATION, description="")
+
+    def test_a_backup_table_is_created_empty_and_partitioned_like_its_source(
+        self, warehouse: Warehouse, scene: Scene, sales: Dataset, backups: DatasetRef
+    ) -> None:
+        scene.create_partitioned_table(EVENTS, {"20240131": 2}, expires=True)
+        backup = backups.table("events-1")
+        for _ in range(2):
+            warehouse.create_table_like(EVENTS, backup, description="events")
+
+        (created,) = warehouse.list_tables(Dataset(backups, LOCATION), {})
+
+        assert (created.ref, created.partition_column, created.partition_type) == (backup, "day", "DATE")
+        assert warehouse.backup_tables(backups, LOCATION, ["events-1"]) == {"events-1": BackupTableFacts()}
+
+    def test_a_table_of_another_kind_in_the_place_of_a_backup_table_is_refused(
+        self, warehouse: Warehouse, scene: Scene, sales: Dataset, backups: DatasetRef
+    ) -> None:
+        scene.create_partitioned_table(EVENTS, {"20240131": 2})
+        scene.create_table(backups.table("events-1"))
+
+        with pytest.raises(Refused, match="partitioned"):
+            warehouse.create_table_like(EVENTS, backups.table("events-1"), description="events")
+
+    def test_a_copy_has_the_rows_and_bytes_of_its_source_and_says_when_it_started(
+        self, warehouse: Warehouse, scene: Scene, sales: Dataset, backups: DatasetRef
+    ) -> None:
+        scene.create_table(ORDERS, rows=3)
+        source = warehouse.table_states("acme-shop", LOCATION)[ORDERS]
+        backup = backups.table("orders-1")
+
+        warehouse.start_copy(a_copy(ORDERS.unit(), destination=backup.unit()), job_of(backup.unit()))
+        status = self._end(warehouse, job_of(backup.unit()))
+
+        assert (status.rows, status.size_bytes, status.error) == (3, source.size_bytes, None)
+        assert status.started_at is not None
+        assert source.modified_at is not None
+        assert status.started_at >= source.modified_at
+        held = warehouse.backup_tables(backups, LOCATION, ["orders-1"])["orders-1"]
+        assert (held.partitions[None].rows, held.expires) == (3, False)
+
+    def test_one_partition_is_copied_into_the_same_partition(
+        self, warehouse: Warehouse, scene: Scene, sales: Dataset, backups: DatasetRef
+    ) -> None:
+        scene.create_partitioned_table(EVENTS, {"20240131": 2, "20240201": 5})
+        backup = backups.table("events-1")
+        warehouse.create_table_like(EVENTS, backup, description="events")
+        copy = a_copy(EVENTS.unit("20240201"), destination=backup.unit("20240201"))
+
+        warehouse.start_copy(copy, job_of(copy.destination))
+        status = self._end(warehouse, job_of(copy.destination))
+
+        assert (status.rows, status.error) == (5, None)
+        held = warehouse.backup_tables(backups, LOCATION, ["events-1"])["events-1"]
+        assert {partition: state.rows for partition, state in held.partitions.items()} == {"20240201": 5}
+
+    def test_a_copy_of_a_whole_table_has_all_its_partitions(
+        self, warehouse: Warehouse, scene: Scene, sales: Dataset, backups: DatasetRef
+    ) -> None:
+        scene.create_partitioned_table(EVENTS, {"20240131": 2, NULL_PARTITION: 1})
+        copy = a_copy(EVENTS.unit(), destination=backups.table("events-1").unit())
+
+        warehouse.start_copy(copy, job_of(copy.destination))
+        self._end(warehouse, job_of(copy.destination))
+
+        held = warehouse.backup_tables(backups, LOCATION, ["events-1"])["events-1"]
+        assert {partition: state.rows for partition, state in held.partitions.items()} == {
+            "20240131": 2,
+            NULL_PARTITION: 1,
+        }
+
+    def test_the_same_job_started_twice_copies_once(
+        self, warehouse: Warehouse, scene: Scene, sales: Dataset, backups: DatasetRef
+    ) -> None:
+        scene.create_table(ORDERS, rows=3)
+        backup = backups.table("orders-1")
+        job = job_of(backup.unit())
+
+        warehouse.start_copy(a_copy(ORDERS.unit(), destination=backup.unit()), job)
+        first = self._end(warehouse, job)
+        warehouse.start_copy(a_copy(ORDERS.unit(), destination=backup.unit()), job)
+
+        assert self._end(warehouse, job) == first
+        assert first.error is None
+
+    def test_a_destination_with_data_is_never_overwritten(
+        self, warehouse: Warehouse, scene: Scene, sales: Dataset, backups: DatasetRef
+    ) -> None:
+        scene.create_table(ORDERS, rows=3)
+        scene.create_table(backups.table("orders-1"), rows=7)
+        copy = a_copy(ORDERS.unit(), destination=backups.table("orders-1").unit())
+
+        warehouse.start_copy(copy, job_of(copy.destination))
+        status = self._end(warehouse, job_of(copy.destination))
+
+        assert isinstance(status.error, Permanent)
+        assert status.error.reason == "duplicate"
+        held = warehouse.backup_tables(backups, LOCATION, ["orders-1"])["orders-1"]
+        assert held.partitions[None].rows == 7
+
+    def test_copying_a_table_that_is_gone_fails_for_good(
+        self, warehouse: Warehouse, sales: Dataset, backups: DatasetRef
+    ) -> None:
+        copy = a_copy(ORDERS.unit(), destination=backups.table("orders-1").unit())
+
+        warehouse.start_copy(copy, job_of(copy.destination))
+        error = self._end(warehouse, job_of(copy.destination)).error
+
+        assert isinstance(error, Permanent)
+        assert error.reason == "notFound"
+        assert "acme-shop.sales.orders" in str(error)
+
+    @pytest.mark.parametrize("number", [pytest.param(3, id="looked up"), pytest.param(40, id="listed")])
+    def test_many_jobs_are_told_apart_and_unknown_ones_left_out(
+        self, number: int, warehouse: Warehouse, scene: Scene, sales: Dataset, backups: DatasetRef
+    ) -> None:
+        jobs = {}
+        for rows in range(number):
+            source, backup = SALES.table(f"t{rows}"), backups.table(f"t{rows}")
+            scene.create_table(source, rows=rows % 3)
+            warehouse.start_copy(a_copy(source.unit(), destination=backup.unit()), job_of(backup.unit()))
+            jobs[job_of(backup.unit())] = rows % 3
+
+        for job in jobs:
+            self._end(warehouse, job)
+        statuses = warehouse.copy_statuses([*jobs, JobRef("bbq_unknown_1", LOCATION)])
+
+        assert {job: status.rows for job, status in statuses.items()} == jobs
+
+    def test_no_jobs_have_no_statuses(self, warehouse: Warehouse) -> None:
+        assert warehouse.copy_statuses([]) == {}
+
+    def test_a_backup_table_that_is_not_there_is_not_in_the_answer(
+        self, warehouse: Warehouse, scene: Scene, backups: DatasetRef
+    ) -> None:
+        scene.create_table(backups.table("orders-1"), rows=1)
+
+        assert list(warehouse.backup_tables(backups, LOCATION, ["orders-1", "orders-2"])) == ["orders-1"]
+
+    def test_expirations_are_seen_and_removed(self, warehouse: Warehouse, scene: Scene, backups: DatasetRef) -> None:
+        scene.create_table(backups.table("orders-1"), rows=1, expires=True)
+        scene.create_partitioned_table(backups.table("events-1"), {"20240131": 2}, expires=True)
+        names = ["orders-1", "events-1"]
+        before = warehouse.backup_tables(backups, LOCATION, names)
+
+        for name in names:
+            warehouse.remove_expirations(backups.table(name))
+        after = warehouse.backup_tables(backups, LOCATION, names)
+
+        assert {name: facts.expires for name, facts in before.items()} == {"orders-1": True, "events-1": True}
+        assert after == {name: replace(facts, expires=False) for name, facts in before.items()}
+
+    def _end(self, warehouse: Warehouse, job: JobRef) -> CopyStatus:
+        for _ in range(200):
+            status = warehouse.copy_statuses([job])[job]
+            if status.is_done:
+                return status
+            sleep(0.02)
+        raise AssertionError(f"{job} does not end")
+
+
+class CatalogContract:
+    """Derive, and give the fixture ``catalog``: prepared and empty."""
+
+    def test_nothing_on_record_is_an_empty_record(self, catalog: Catalog) -> None:
+        assert catalog.records([SALES]) == {SALES: DatasetRecord()}
+
+    def test_nobody_asked_for_is_no_record(self, catalog: Catalog) -> None:
+        assert catalog.records([]) == {}
+
+    def test_preparing_twice_changes_nothing(self, catalog: Catalog) -> None:
+        catalog.append([backed_up(ORDERS.unit(), at=NOW)])
+        catalog.prepare()
+
+        assert len(catalog.versions([ORDERS])) == 1
+
+    def test_a_version_comes_back_as_it_was_written(self, catalog: Catalog) -> None:
+        event = backed_up(EVENTS.unit("20240131"), at=NOW)
+        catalog.append([event])
+
+        assert catalog.records([SALES])[SALES] == fold_record([event])
+        assert catalog.versions([EVENTS]) == list(fold_record([event]).latest.values())
+
+    def test_what_is_unknown_comes_back_as_unknown(self, catalog: Catalog) -> None:
+        event = replace(backed_up(ORDERS.unit(), at=NOW), rows=None, source_modified_at=None, source_bytes=None)
+        catalog.append([event])
+
+        (version,) = catalog.versions([ORDERS])
+
+        assert (version.rows, version.source.modified_at, version.source.size_bytes) == (None, None, None)
+
+    def test_text_comes_back_as_it_was_written(self, catalog: Catalog) -> None:
+        event = replace(backed_up(ORDERS.unit(), at=NOW), reason='Größe 訂單 "quoted" \\ `back`\nand a line')
+        catalog.append([event])
+
+        assert catalog.versions([ORDERS])[0].reason == event.reason
+
+    def test_appending_nothing_is_nothing(self, catalog: Catalog) -> None:
+        catalog.append([])
+
+        assert catalog.records([SALES])[SALES] == DatasetRecord()
+
+    def test_the_same_batch_twice_is_stored_once(self, catalog: Catalog) -> None:
+        event = failed(ORDERS.unit(), at=NOW)
+        catalog.append([event])
+        catalog.append([event])
+
+        assert catalog.records([SALES])[SALES].failures == {ORDERS.unit(): 1}
+
+    def test_an_event_in_two_batches_counts_once(self, catalog: Catalog) -> None:
+        event = failed(ORDERS.unit(), at=NOW)
+        catalog.append([event])
+        catalog.append([event, failed(EVENTS.unit("20240131"), at=NOW)])
+
+        assert catalog.records([SALES])[SALES].failures == {ORDERS.unit(): 1, EVENTS.unit("20240131"): 1}
+
+    def test_the_newest_version_is_the_latest(self, catalog: Catalog) -> None:
+        catalog.append([backed_up(ORDERS.unit(), at=NOW + days(1)), backed_up(ORDERS.unit(), at=NOW)])
+
+        assert catalog.records([SALES])[SALES].latest[ORDERS.unit()].captured_at == NOW + days(1)
+
+    def test_an_emptied_unit_is_absent_and_keeps_its_version(self, catalog: Catalog) -> None:
+        catalog.append([backed_up(ORDERS.unit(), at=NOW), found_empty(ORDERS.unit(), at=NOW + days(1))])
+
+        record = catalog.records([SALES])[SALES]
+
+        assert record.absent == {ORDERS.unit(): Absence.EMPTIED}
+        assert record.latest[ORDERS.unit()].captured_at == NOW
+
+    def test_a_version_after_an_absence_ends_it(self, catalog: Catalog) -> None:
+        catalog.append(
+            [
+                backed_up(ORDERS.unit(), at=NOW),
+                found_empty(ORDERS.unit(), at=NOW + days(1)),
+                backed_up(ORDERS.unit(), at=NOW + days(2)),
+            ]
+        )
+
+        assert catalog.records([SALES])[SALES].absent == {}
+
+    def test_the_last_absence_is_the_one_that_holds(self, catalog: Catalog) -> None:
+        catalog.append(
+            [
+                backed_up(ORDERS.unit(), at=NOW),
+                found_gone(ORDERS.unit(), at=NOW + days(2)),
+                found_empty(ORDERS.unit(), at=NOW + days(1)),
+            ]
+        )
+
+        assert catalog.records([SALES])[SALES].absent == {ORDERS.unit(): Absence.VANISHED}
+
+    def test_failures_are_counted_since_the_latest_version(self, catalog: Catalog) -> None:
+        catalog.append(
+            [
+                failed(ORDERS.unit(), at=NOW),
+                backed_up(ORDERS.unit(), at=NOW + days(1)),
+                failed(ORDERS.unit(), at=NOW + days(2)),
+                failed(ORDERS.unit(), at=NOW + days(3)),
+            ]
+        )
+
+        assert catalog.records([SALES])[SALES].failures == {ORDERS.unit(): 2}
+
+    def test_a_planned_copy_without_an_end_is_unfinished(self, catalog: Catalog) -> None:
+        copy = a_copy(EVENTS.unit("20240131"), destination=BACKUPS.table("events-1").unit("20240131"))
+        catalog.append(copy_planned(copy, at=NOW, run_id="run-1"))
+
+        assert catalog.records([SALES])[SALES].unfinished == (copy,)
+
+    def test_a_copy_of_many_units_is_unfinished_for_those_without_an_end(self, catalog: Catalog) -> None:
+        units = tuple(a_planned_unit(EVENTS.unit(partition)) for partition in ("20240131", "20240201"))
+        copy = a_copy(EVENTS.unit(), destination=BACKUPS.table("events-1").unit(), units=units)
+        catalog.append(copy_planned(copy, at=NOW, run_id="run-1"))
+        catalog.append([backed_up_by(copy, units[0], at=NOW + timedelta(minutes=1))])
+
+        (unfinished,) = catalog.records([SALES])[SALES].unfinished
+
+        assert unfinished == replace(copy, units=units[1:])
+
+    @pytest.mark.parametrize("end", ["version", "failure"])
+    def test_a_copy_with_an_end_is_not_unfinished(self, end: str, catalog: Catalog) -> None:
+        copy = a_copy(ORDERS.unit(), destination=BACKUPS.table("orders-1").unit())
+        later = NOW + timedelta(minutes=1)
+        ends = {
+            "version": backed_up_by(copy, copy.units[0], at=later),
+            "failure": copy_failed(copy, copy.units[0], job_id="j", error="no", at=later, run_id="run-1"),
+        }
+        catalog.append([*copy_planned(copy, at=NOW, run_id="run-1"), ends[end]])
+
+        assert catalog.records([SALES])[SALES].unfinished == ()
+
+    def test_the_newest_settlement_of_a_table_holds(self, catalog: Catalog) -> None:
+        table = a_table(EVENTS, partitioned=True, created_at=NOW)
+        newer = replace(table, state=State(4, 40, NOW + days(1)))
+        catalog.append(
+            [
+                table_settled(newer, at=NOW + days(2), run_id="run-2"),
+                table_settled(table, at=NOW + days(1), run_id="run-1"),
+            ]
+        )
+
+        assert catalog.records([SALES])[SALES].settled == {EVENTS: (NOW, newer.state)}
+
+    def test_datasets_are_kept_apart(self, catalog: Catalog) -> None:
+        stock = DatasetRef("acme-shop", "stock")
+        twin = DatasetRef("acme-test", "sales")
+        for dataset in (SALES, stock, twin):
+            catalog.append([backed_up(dataset.table("orders").unit(), at=NOW)])
+
+        records = catalog.records([SALES, DatasetRef("acme-test", "stock"), twin])
+
+        assert {dataset: [str(unit) for unit in record.latest] for dataset, record in records.items()} == {
+            SALES: ["acme-shop.sales.orders"],
+            DatasetRef("acme-test", "stock"): [],
+            twin: ["acme-test.sales.orders"],
+        }
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_a_record_is_what_all_the_events_say(self, seed: int, catalog: Catalog) -> None:
+        events = random_events(random.Random(seed), number=150)
+        for start in range(0, len(events), 50):
+            catalog.append(events[start : start + 50])
+        expected = fold_record(events)
+
+        record = catalog.records([SALES])[SALES]
+
+        assert record.latest == expected.latest
+        assert {unit: record.absent[unit] for unit in record.absent if unit in record.latest} == {
+            unit: expected.absent[unit] for unit in expected.absent if unit in expected.latest
+        }
+        assert record.failures == expected.failures
+        assert record.settled == expected.settled
+        assert set(record.unfinished) == set(expected.unfinished)
+
+    def test_copy_jobs_are_counted_once_each_since_a_moment(self, catalog: Catalog) -> None:
+        units = tuple(a_planned_unit(EVENTS.unit(partition)) for partition in ("20240131", "20240201"))
+        of_two_units = a_copy(EVENTS.unit(), destination=BACKUPS.table("events-1").unit(), units=units)
+        of_one_unit = a_copy(ORDERS.unit(), destination=BACKUPS.table("orders-1").unit())
+        too_early = a_copy(ORDERS.unit(), destination=BACKUPS.table("orders-0").unit())
+        catalog.append(copy_planned(too_early, at=NOW - timedelta(microseconds=1), run_id="run-1"))
+        catalog.append(
+            [*copy_planned(of_two_units, at=NOW, run_id="r"), *copy_planned(of_one_unit, at=NOW, run_id="r")]
+        )
+
+        assert catalog.copy_jobs_since(NOW) == 2
+
+    def test_versions_are_those_of_the_tables_newest_first(self, catalog: Catalog) -> None:
+        catalog.append(
+            [
+                backed_up(ORDERS.unit(), at=NOW),
+                backed_up(EVENTS.unit("20240131"), at=NOW + days(1)),
+                backed_up(ORDERS.unit(), at=NOW + days(2)),
+                backed_up(SALES.table("others").unit(), at=NOW),
+            ]
+        )
+
+        found = [(version.unit.key, version.captured_at) for version in catalog.versions([ORDERS, EVENTS])]
+
+        assert found == [
+            ("orders", NOW + days(2)),
+            ("events$20240131", NOW + days(1)),
+            ("orders", NOW),
+        ]
+
+    def test_no_tables_have_no_versions(self, catalog: Catalog) -> None:
+        assert catalog.versions([]) == []
+
+
+def job_of(destination: Unit) -> JobRef:
+    """The first job of the copy into ``destination``."""
+    return JobRef(job_id(a_copy(destination, destination=destination), tried=0), LOCATION)

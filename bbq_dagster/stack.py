@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from bbq_dagster.apply.backup import BackupReport, CopyLimits, UnitOutcome, apply_backup
+from bbq_dagster.apply.backup import apply_backup
 from bbq_dagster.apply.backup import record_scan as apply_record_scan
-from bbq_dagster.apply.copying import Progress
+from bbq_dagster.apply.copying import CopyLimits, Progress
+from bbq_dagster.apply.report import BackupReport, UnitOutcome
 from bbq_dagster.apply.scan import ProjectScan, ScannedDataset, Scope, scan_project
 from bbq_dagster.core.changes import Change
 from bbq_dagster.core.inventory import Dataset
@@ -23,7 +24,7 @@ from bbq_dagster.errors import Refused
 from bbq_dagster.settings import Settings
 from bbq_dagster.warehouse.bigquery import BigQueryWarehouse
 from bbq_dagster.warehouse.catalog_store import BigQueryCatalog
-from bbq_dagster.warehouse.client import build_client
+from bbq_dagster.warehouse.client import Patience, build_client
 from bbq_dagster.warehouse.port import Catalog, Warehouse
 
 QUOTA_WINDOW = timedelta(hours=24)
@@ -192,18 +193,23 @@ class Stack:
 
 def open_stack(settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> Stack:
     """The stack on BigQuery, or on what ``settings.endpoint`` serves in its place."""
+    limits, catalog = settings.limits, settings.catalog
+    patience = Patience(request_timeout=limits.request_timeout_seconds, give_up_after=limits.retry_for_seconds)
     client = build_client(
         settings.backup_project,
         endpoint=settings.endpoint,
         credentials=settings.credentials,
-        pool_size=settings.limits.threads + 8,
+        pool_size=limits.threads + 8,
     )
-    catalog = settings.catalog
     return Stack(
         settings,
-        BigQueryWarehouse(client),
+        BigQueryWarehouse(client, patience=patience),
         BigQueryCatalog(
-            client, backup_project=settings.backup_project, dataset=catalog.dataset, location=catalog.location
+            client,
+            backup_project=settings.backup_project,
+            dataset=catalog.dataset,
+            location=catalog.location,
+            patience=patience,
         ),
         clock,
     )

@@ -153,7 +153,10 @@ _SHORTEST_POLL, _LONGEST_POLL = 0.05, 5.0
 
 @dataclass(slots=True, eq=False)
 class _Ticket:
-    """One copy on its way. ``unsure``: a job under the present id may exist although no start was confirmed."""
+    """One copy on its way, by way of ``job``.
+
+    ``unsure``: that job may exist although no start was confirmed.
+    """
 
     copy: Copy
     line: _Line
@@ -162,10 +165,16 @@ class _Ticket:
     jobs_failed: int = 0
     requests_failed: int = 0
     since: float = 0.0
+    job: JobRef = field(init=False)
 
-    @property
-    def job(self) -> JobRef:
-        return JobRef(job_id(self.copy, tried=self.jobs_failed), self.copy.location)
+    def __post_init__(self) -> None:
+        self.job = JobRef(job_id(self.copy, tried=self.jobs_failed), self.copy.location)
+
+    def go_on_to_next_job(self) -> None:
+        """The present one failed; another run may have come as far as the next one as well."""
+        self.jobs_failed += 1
+        self.requests_failed, self.unsure = 0, self.begun
+        self.job = JobRef(job_id(self.copy, tried=self.jobs_failed), self.copy.location)
 
 
 @dataclass(slots=True, eq=False)
@@ -279,9 +288,6 @@ class _Copying:
             heapq.heappop(self._later)[2]()
 
     def _retry_later(self, failures: int, action: Callable[[], None]) -> None:
-        if self._given_up:
-            action()
-            return
         due = self._now + self._limits.backoff.delay(failures)
         heapq.heappush(self._later, (due, next(self._order), action))
 
@@ -380,7 +386,6 @@ class _Copying:
         self._starting -= 1
         error = _error_of(future)
         if error is None:
-            ticket.unsure = False
             self._run(ticket)
         elif isinstance(error, Transient):
             ticket.unsure = True
@@ -437,11 +442,8 @@ class _Copying:
             self._give_up(f"copy jobs cannot be followed: {error}")
 
     def _give_up(self, reason: str) -> None:
-        """Leave everything to the next run; what is under way follows when it is answered."""
+        """Leave everything to the next run; what is under way, or to be tried again, follows in its turn."""
         self._given_up = reason
-        later, self._later = self._later, []
-        for _, _, action in later:
-            action()
         for ticket in list(self._running.values()):
             self._leave(ticket, reason)
         for line in [*(line for _, _, line in self._ready), *self._to_create]:
@@ -485,8 +487,7 @@ class _Copying:
             self._fail(ticket, error)
             return
         del self._running[ticket.job]
-        ticket.jobs_failed += 1
-        ticket.requests_failed, ticket.unsure = 0, ticket.begun
+        ticket.go_on_to_next_job()
         self._retry_later(ticket.jobs_failed, lambda: self._enqueue(ticket))
 
     # Ends

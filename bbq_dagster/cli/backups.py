@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import click
 
+from bbq_dagster.apply.report import BackupReport
 from bbq_dagster.cli.output import console, progress_bar, show_json, show_table, size
 from bbq_dagster.core.plan import BackupPlan
 from bbq_dagster.core.render import plan_as_json, render_plan
@@ -70,7 +71,7 @@ def backup(
     with progress_bar("copying", len(planned.copies), hidden=not planned.copies) as bar:
         report = stack.apply(planned, run_id=run_id, on_progress=bar.update)
     if as_json:
-        show_json(report.as_json())
+        show_json(_report_as_json(report))
     else:
         console().print(str(report), markup=False, soft_wrap=True)
     if not report.ok:
@@ -152,3 +153,16 @@ def _plan(
         raise Refused("TABLES and --project or --dataset were given: nothing was done", hint="give one or the other")
     units = [Unit.parse(table) for table in tables]
     return stack.plan_units(units, now=stack.clock(), by="bbq", only_changed=False, salt=run_id)
+
+
+def _report_as_json(report: BackupReport) -> dict[str, object]:
+    return {
+        "run_id": report.run_id,
+        "ok": report.ok,
+        "versions": [made.version for made in report.versions],
+        "failures": report.failures,
+        "unfinished": report.unfinished,
+        "not_captured": report.not_captured,
+        "not_looked_at": report.datasets_failed,
+        "seconds": round(report.seconds.total, 3),
+    }

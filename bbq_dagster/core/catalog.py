@@ -69,7 +69,7 @@ COLUMNS = (
     Column("job_id", "STRING", "The copy job that made the version, or the last one that failed"),
     Column("version_id", "STRING", "The version: one unit as it was at captured_at"),
     Column("captured_at", "TIMESTAMP", "Start of the copy job: later writes to the source are not in the version"),
-    Column("rows", "INT64", "Rows of the version"),
+    Column("row_count", "INT64", "Rows of the version"),
     Column("size_bytes", "INT64", "Logical bytes of the version"),
     Column("error", "STRING", "BigQuery's message where the copy failed"),
 )
@@ -102,7 +102,7 @@ class Event:
     job_id: str | None = None
     version_id: str | None = None
     captured_at: datetime | None = None
-    rows: int | None = None
+    row_count: int | None = None
     size_bytes: int | None = None
     error: str | None = None
 
@@ -172,7 +172,7 @@ def version_created(
         job_id=job_id,
         version_id=version_id(backup_of(copy, unit.unit)),
         captured_at=captured_at,
-        rows=rows,
+        row_count=rows,
         size_bytes=size_bytes,
     )
 
@@ -244,7 +244,7 @@ def version_of(event: Event) -> Version:
         backup=_backup_table(event).unit(event.partition_id),
         location=event.location or "",
         captured_at=event.captured_at,
-        rows=event.rows,
+        rows=event.row_count,
         size_bytes=event.size_bytes,
         source=event.source_state,
         source_created_at=event.source_created_at or event.captured_at,

@@ -83,7 +83,7 @@ def build_new_datasets_sensor(settings: Settings, loaded: Collection[DatasetRef]
         job=backup_now,
         minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Backs up new datasets at once, and daily until a reload of this code location gives them an asset.",
+        description="Backs up new datasets at once, and daily until a reload of this location gives them an asset.",
     )
     def new_datasets(context: dg.SensorEvaluationContext, bbq: BbqResource) -> dg.SensorResult:
         new = {str(dataset): dataset for dataset in known_datasets(settings) if dataset not in assets}

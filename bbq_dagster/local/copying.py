@@ -60,12 +60,6 @@ class Copy:
         return self.sources[0]
 
     @property
-    def to(self) -> Table:
-        """The existing destination; only for rules that come after the check that it exists."""
-        assert self.existing is not None
-        return self.existing
-
-    @property
     def replaces_table(self) -> bool:
         return self.write == "WRITE_TRUNCATE" and self.destination.partition is None
 
@@ -241,7 +235,7 @@ def _rows_of_another_partition(copy: Copy) -> object:
         or copy.existing.partitioning.is_ingestion
     ):
         return None
-    found = {p for s in copy.sources for p in partition_rows(copy.to.partitioning, s.version.read(), copy.now_ms)}
+    found = {p for s in copy.sources for p in partition_rows(copy.existing.partitioning, s.version.read(), copy.now_ms)}
     return found - {target} and copy.destination
 
 
@@ -253,7 +247,7 @@ def _missing_column(copy: Copy) -> object:
     ):
         return None
     held = {f["name"].lower(): f for f in copy.existing.fields}
-    return next((f["name"] for f in copy.first.version.fields if not _same_type(held.get(f["name"].lower()), f)), None)
+    return next((f["name"] for f in copy.first.version.fields if not _takes(held.get(f["name"].lower()), f)), None)
 
 
 _TYPE = (
@@ -341,8 +335,12 @@ def _is_id_of(table: Table, partition: str) -> bool:
     return True
 
 
-def _same_type(held: Mapping[str, Any] | None, field: Mapping[str, Any]) -> bool:
-    return held is not None and type_name(held) == type_name(field) and is_repeated(held) == is_repeated(field)
+def _takes(held: Mapping[str, Any] | None, field: Mapping[str, Any]) -> bool:
+    """Whether a column of the destination can hold what the source's column has, nested fields included."""
+    if held is None or type_name(held) != type_name(field) or is_repeated(held) != is_repeated(field):
+        return False
+    inside = {f["name"].lower(): f for f in held.get("fields") or ()}
+    return all(_takes(inside.get(f["name"].lower()), f) for f in field.get("fields") or ())
 
 
 def _target_parts(copy: Copy) -> dict[str, Part]:

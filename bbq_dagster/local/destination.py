@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from bbq_dagster.local.errors import invalid, not_found
-from bbq_dagster.local.model import Decorated, Fields, Table, parse_decorated
-from bbq_dagster.local.schema import type_name
+from bbq_dagster.local.model import Decorated, Fields, Table, TableRef, parse_decorated
+from bbq_dagster.local.schema import Field, is_repeated, type_name
 from bbq_dagster.local.store import Store
 
 _DEFINING = ("timePartitioning", "rangePartitioning", "clustering")
@@ -69,16 +69,30 @@ def _replace_schema(store: Store, table: Table, fields: Fields) -> None:
 
 
 def _widen(store: Store, table: Table, fields: Fields, options: Sequence[str]) -> None:
-    known = {f["name"].lower() for f in table.fields}
-    added = [f for f in fields if f["name"].lower() not in known]
-    if not table.fields and fields:
-        store.patch_table(table.ref, {"schema": {"fields": list(fields)}})
-    elif added and "ALLOW_FIELD_ADDITION" not in options:
-        raise invalid(
-            f"Provided Schema does not match Table {table.ref}. Cannot add fields (field: {added[0]['name']})"
-        )
-    elif added:
-        store.patch_table(table.ref, {"schema": {"fields": [*table.fields, *added]}})
+    """Add the columns, nested ones too, that the rows have and the table has not; only where the job asks for it."""
+    widened = _with_added(table.ref, table.fields, fields)
+    if widened == list(table.fields):
+        return
+    if table.fields and "ALLOW_FIELD_ADDITION" not in options:
+        added = next(f for f in widened if f not in table.fields)
+        raise invalid(f"Provided Schema does not match Table {table.ref}. Cannot add fields (field: {added['name']})")
+    store.patch_table(table.ref, {"schema": {"fields": widened}})
+
+
+def _with_added(ref: TableRef, held: Fields, fields: Fields) -> list[Field]:
+    by_name = {f["name"].lower(): f for f in fields}
+    known = {f["name"].lower() for f in held}
+    kept = [_with_added_inside(ref, f, by_name.get(f["name"].lower(), f)) for f in held]
+    return kept + [f for f in fields if f["name"].lower() not in known]
+
+
+def _with_added_inside(ref: TableRef, held: Field, field: Field) -> Field:
+    if type_name(held) != type_name(field) or is_repeated(held) != is_repeated(field):
+        kinds = f"from {type_name(held)} to {type_name(field)}"
+        raise invalid(f"Provided Schema does not match Table {ref}. Field {held['name']} has changed type {kinds}")
+    if type_name(held) != "RECORD":
+        return held
+    return {**held, "fields": _with_added(ref, held["fields"], field["fields"])}
 
 
 def _column(field: Mapping[str, Any]) -> tuple[str, str, str]:

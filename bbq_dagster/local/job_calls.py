@@ -18,7 +18,7 @@ _DEFAULT_WAIT_MS = 10_000
 
 
 async def insert_job(service: Service, request: Request) -> dict[str, Any]:
-    return await _insert(service, request, request.body(), None)
+    return await _insert(service, request, request.body(), None, _doom(request))
 
 
 async def insert_upload(service: Service, request: Request) -> dict[str, Any] | Response:
@@ -26,11 +26,11 @@ async def insert_upload(service: Service, request: Request) -> dict[str, Any] | 
     kind = request.option("uploadType")
     if kind == "multipart":
         body, content = _parts_of(request)
-        return await _insert(service, request, body, content)
+        return await _insert(service, request, body, content, _doom(request))
     if kind != "resumable":
         raise invalid(f"Invalid uploadType: {kind}", "uploadType")
     upload_id = uuid.uuid4().hex
-    service.uploads[upload_id] = Upload(request.params["project"], request.body())
+    service.uploads[upload_id] = Upload(request.body(), _doom(request))
     return Response(200, {}, {"location": f"{service.url}{request.path}?uploadType=resumable&upload_id={upload_id}"})
 
 
@@ -44,7 +44,7 @@ async def continue_upload(service: Service, request: Request) -> dict[str, Any] 
         held = {"range": f"bytes=0-{len(upload.content) - 1}"} if upload.content else {}
         return Response(308, None, held)
     del service.uploads[upload_id]
-    return await _insert(service, request, upload.job, bytes(upload.content))
+    return await _insert(service, request, upload.job, bytes(upload.content), upload.doom)
 
 
 def get_job(service: Service, request: Request) -> dict[str, Any]:
@@ -156,8 +156,9 @@ class _JobFilter:
         )
 
 
-async def _insert(service: Service, request: Request, body: dict[str, Any], content: bytes | None) -> dict[str, Any]:
-    doom = _doom(request)
+async def _insert(
+    service: Service, request: Request, body: dict[str, Any], content: bytes | None, doom: BigQueryError | None
+) -> dict[str, Any]:
     job = await service.jobs.insert(request.params["project"], body, content, doom)
     return job_resource(job, url=service.url)
 

@@ -58,16 +58,15 @@ class Jobs:
         job = new_job(self._store, project, body)
         if job.configuration.get("dryRun"):
             return await asyncio.to_thread(self._dry_run, job)
-        if self._store.find_job(job.project, job.location, job.id) is not None:
-            raise duplicate("Job", job)
         settings = self._store.settings
-        if settings.job_pending_seconds or settings.job_running_seconds:
-            self._store.put_job(job)
-            self._start(job, upload, doom)
-        elif job.kind == "copy":
+        at_once = not settings.job_pending_seconds and not settings.job_running_seconds
+        if at_once and job.kind == "copy":
             await on_loop(self._store, lambda: self._run_at_once(job, doom))
+            return self.get(job.project, job.location, job.id)
+        await on_loop(self._store, lambda: self._admit(job))
+        if not at_once:
+            self._start(job, upload, doom)
         else:
-            self._store.put_job(job)
             await asyncio.wait({self._start(job, upload, doom)}, timeout=_ANSWER_WITHIN_SECONDS)
         return self.get(job.project, job.location, job.id)
 
@@ -113,9 +112,16 @@ class Jobs:
             finish = _failing_with(refused("stopped", "Job execution was cancelled: User requested cancellation"))
         await asyncio.to_thread(self._finish, job, finish)
 
+    def _admit(self, job: Job) -> Job:
+        """Note the job, once: jobs.insert with the same id succeeds for one caller (reliability-intro)."""
+        with self._store.transaction():
+            if self._store.find_job(job.project, job.location, job.id) is not None:
+                raise duplicate("Job", job)
+            return self._store.put_job(job)
+
     def _run_at_once(self, job: Job, doom: BigQueryError | None) -> None:
         with self._store.transaction():
-            job = replace(job, started_ms=self._store.now_ms())
+            job = self._admit(replace(job, started_ms=self._store.now_ms()))
             self._finish(job, _failing_with(doom) if doom else _prepared(self._store, job, None))
 
     def _finish(self, job: Job, finish: Finish) -> None:
@@ -133,6 +139,8 @@ class Jobs:
             self._results.popitem(last=False)
 
     def _dry_run(self, job: Job) -> Job:
+        if job.kind != "query":
+            raise invalid("dryRun is for query jobs; of others its behavior is undefined")
         outcome = prepare(self._store, job, None)()
         return replace(
             job, state="DONE", started_ms=job.created_ms, ended_ms=job.created_ms, statistics=outcome.statistics

@@ -4,6 +4,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from bbq_dagster.local.errors import BigQueryError
 from bbq_dagster.local.faults import Faults
 from bbq_dagster.local.jobs import Jobs
 from bbq_dagster.local.store import Store
@@ -37,8 +38,8 @@ class Service:
 
 @dataclass(slots=True)
 class Upload:
-    """A resumable upload: the job it belongs to, and the bytes that came so far."""
+    """A resumable upload: the job it belongs to, the error that a fault gives that job, and the bytes so far."""
 
-    project: str
     job: dict[str, Any]
+    doom: BigQueryError | None
     content: bytearray = field(default_factory=bytearray)

@@ -654,6 +654,10 @@ def _recent(past: tuple[Any, ...], version: TableVersion, horizon_ms: int) -> tu
 
 def _split_rows(table: Table, rows: pa.Table, partition: str | None, now: int) -> dict[str, pa.Table]:
     """The rows by partition, once they fit the table's schema and belong to ``partition`` where one is named."""
+    known = {f["name"].lower() for f in table.fields}
+    unknown = [name for name in rows.schema.names if name.lower() not in known]
+    if unknown:
+        raise invalid(f"Provided Schema does not match Table {table.ref}. Cannot add fields (field: {unknown[0]})")
     conforming = conform(rows, table.fields)
     for field in table.fields:
         if is_required(field) and conforming.column(field["name"]).null_count:

@@ -277,6 +277,13 @@ class LimitsKeys(_Mapping):
         description="How long one request may take before it is tried again.",
         examples=[60.0],
     )
+    retry_for_seconds: float = Field(
+        _LIMITS.retry_for_seconds,
+        ge=0,
+        le=86_400,
+        description="How long a request that fails in passing (rate limits, errors of the backend) is tried again.",
+        examples=[600.0],
+    )
 
 
 class SettingsKeys(_Mapping):

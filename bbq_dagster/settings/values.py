@@ -37,6 +37,7 @@ class Limits:
     threads: int = 32
     max_units_per_run: int = 1000
     request_timeout_seconds: float = 60.0
+    retry_for_seconds: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)

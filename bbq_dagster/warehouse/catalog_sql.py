@@ -1,7 +1,7 @@
 """The SQL of the catalog: its views, and the questions of ``catalog_store``.
 
-Texts only. ``rows`` is a reserved word of GoogleSQL, so every column is quoted. A version is live while the newest
-event of its id is ``version_created``: ``version_deleted`` is reserved for its deletion.
+Texts only. A version is live while the newest event of its id is ``version_created``: ``version_deleted`` is reserved
+for its deletion.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _BACKUP = Column("backup", "STRING", "The backup table, with its partition")
 _HISTORY = (
     *(_BY_NAME[name] for name in ("recorded_at", "event")),
     _SOURCE,
-    *(_BY_NAME[name] for name in ("reason", "error", "rows", "size_bytes", "captured_at")),
+    *(_BY_NAME[name] for name in ("reason", "error", "row_count", "size_bytes", "captured_at")),
     _BACKUP,
     *(_BY_NAME[name] for name in ("run_id", "job_id", "version_id", *_UNIT)),
 )

@@ -309,6 +309,15 @@ class TestCopiesOfAnEarlierRun:
 
         assert "acme-shop.sales.orders" in units_of(report.versions)
 
+    def test_they_are_not_called_failed_where_their_dataset_is_refused(self, world: World) -> None:
+        self.begin(world)
+        world.calls.fail_next("ensure_dataset", DENIED, about=BACKUPS)
+        refused = world.back_up()
+        report = world.back_up()
+
+        assert units_of(refused.unfinished) == units_of(report.versions)
+        assert (refused.failures, max(world.warehouse.written.values())) == ((), 1)
+
     def test_what_was_modified_since_is_copied_by_the_run_after(self, world: World) -> None:
         self.begin(world)
         world.warehouse.write(FIRST, rows=50)

@@ -113,6 +113,17 @@ def test_a_copy_that_is_shown_late_is_waited_for(warehouse: FakeWarehouse, clock
     assert clock.monotonic() == 25
 
 
+def test_a_copy_that_stays_away_is_wrong_and_no_other_one_is(warehouse: FakeWarehouse, clock: FakeClock) -> None:
+    warehouse.create_partitioned_table(BACKUPS.table("events-1"), {"20240131": 3})
+
+    checked = check_copies(
+        [an_outcome(a_copy(), rows=3), an_outcome(a_copy(FIRST), rows=3)], warehouse, sleep=clock.sleep
+    )
+
+    wrong = {one.outcome.copy.source.key: one.is_wrong for one in checked if isinstance(one, CheckedCopy)}
+    assert wrong == {"orders": True, "events$20240131": False}
+
+
 def test_expirations_are_removed(warehouse: FakeWarehouse, clock: FakeClock) -> None:
     warehouse.create_table(BACKUPS.table("orders-1"), rows=3, expires=True)
 

@@ -380,12 +380,22 @@ class TestPace:
 
         assert most_within(warehouse.creations, 1) <= 10
 
-    def test_tables_take_turns(self, warehouse: FakeWarehouse, clock: FakeClock) -> None:
-        """31 partitions of one table do not keep 30 other tables waiting."""
-        Run([of_events(), *of_plain_tables(warehouse, 30)], warehouse, clock)
+    @pytest.mark.parametrize("place", [pytest.param(0, id="the large table first"), pytest.param(30, id="or last")])
+    def test_tables_take_turns(self, place: int, warehouse: FakeWarehouse, clock: FakeClock) -> None:
+        """A table of 31 partitions does not keep 30 other tables waiting."""
+        events, tables = of_events(), of_plain_tables(warehouse, 30)
+        warehouse.create_table_like(EVENTS, events.destination, description="")
+        Run([*tables[:place], replace(events, create_like=None), *tables[place:]], warehouse, clock)
 
-        first = [destination.table.table for _, destination in warehouse.starts[:32]]
-        assert len(set(first)) >= 30
+        first = [destination.table for _, destination in warehouse.starts[:31]]
+        assert len(set(first)) == 31
+
+    def test_jobs_that_end_soon_are_seen_soon(self, warehouse: FakeWarehouse, clock: FakeClock) -> None:
+        """400 jobs of a second, 40 at once, are held up by nothing but the 20 starts a second."""
+        warehouse.job_seconds = 1
+        Run(of_plain_tables(warehouse, 400), warehouse, clock, concurrent_jobs=40, requests_per_second=20)
+
+        assert clock.monotonic() < 25
 
     def test_a_plan_of_many_copies_asks_for_them_in_bulk(self, warehouse: FakeWarehouse, clock: FakeClock) -> None:
         Run(of_plain_tables(warehouse, 300), warehouse, clock)

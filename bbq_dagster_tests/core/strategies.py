@@ -7,7 +7,7 @@ scripts and marks beyond ASCII, ids of 1,024 bytes, states that are not known, t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
@@ -58,9 +58,7 @@ def a_table(
     columns: int = 3,
     labels: dict[str, str] | None = None,
 ) -> SourceTable:
-    return SourceTable(
-        ref, kind, created_at, columns, state=a_state() if state is None else state, labels=labels or {}
-    )
+    return SourceTable(ref, kind, created_at, columns, state=a_state() if state is None else state, labels=labels or {})
 
 
 def a_partitioned_table(
@@ -71,9 +69,7 @@ def a_partitioned_table(
     column_type: str = "DATE",
     created_at: datetime = CREATED,
 ) -> SourceTable:
-    return replace(
-        a_table(ref, state, created_at=created_at), partition_column=column, partition_type=column_type
-    )
+    return replace(a_table(ref, state, created_at=created_at), partition_column=column, partition_type=column_type)
 
 
 def a_version(
@@ -142,7 +138,7 @@ class Scan:
     dataset: Dataset
     tables: tuple[SourceTable, ...]
     partitions: tuple[UnitState, ...] = ()
-    record: DatasetRecord = DatasetRecord()
+    record: DatasetRecord = field(default_factory=DatasetRecord)
     excluded: frozenset[TableRef] = frozenset()
 
     def changes(self, *, now: datetime = NOW) -> DatasetChanges:

@@ -95,7 +95,7 @@ EVERY_KIND = (
 
 
 def test_the_columns_are_the_id_and_the_fields_of_an_event() -> None:
-    assert [column.name for column in COLUMNS][0] == "event_id"
+    assert COLUMNS[0].name == "event_id"
     assert {column.name for column in COLUMNS} == {"event_id", *(field.name for field in fields(Event))}
     assert len({column.name for column in COLUMNS}) == len(COLUMNS)
 
@@ -173,7 +173,7 @@ def test_a_version_has_all_facts_in_its_row() -> None:
         "job_id": "job",
         "version_id": version_id(backup_of(PARTITION, FIRST)),
         "captured_at": "2026-02-01T02:15:00+00:00",
-        "rows": 10,
+        "row_count": 10,
         "size_bytes": 100,
     }
 
@@ -206,7 +206,7 @@ def test_a_settlement_holds_the_state_and_the_age_of_the_table() -> None:
 def test_the_same_event_has_one_id_and_any_other_fact_makes_another() -> None:
     event = created(ONE)[0]
     others = [
-        replace(event, rows=11),
+        replace(event, row_count=11),
         replace(event, run_id="other"),
         replace(event, recorded_at=NOW + MICROSECOND),
         replace(event, event=EventKind.COPY_FAILED),

@@ -143,7 +143,9 @@ def test_a_unit_gets_the_verdict_of_the_first_rule_that_applies(
     ("created_at", "state", "expected"),
     [
         pytest.param(CREATED, a_state(), Verdict.UNCHANGED, id="the same table"),
-        pytest.param(CREATED + MICROSECOND, a_state(), Verdict.RECREATED, id="created 1 µs after the one of the version"),
+        pytest.param(
+            CREATED + MICROSECOND, a_state(), Verdict.RECREATED, id="created 1 µs after the one of the version"
+        ),
         pytest.param(CREATED - MICROSECOND, a_state(), Verdict.UNCHANGED, id="created 1 µs before it"),
         pytest.param(NOW, a_state(modified_at=NOW), Verdict.RECREATED, id="created anew is said before modified"),
         pytest.param(NOW, State(), Verdict.RECREATED, id="created anew, nothing else is known"),
@@ -315,9 +317,7 @@ def test_the_record_says_that_a_unit_is_known_to_be_empty() -> None:
     ("table", "partitions", "record", "expected"),
     [
         pytest.param(a_table(state=EMPTY), [], a_record(), True, id="an empty table"),
-        pytest.param(
-            a_partitioned_table(state=EMPTY), [], a_record(), True, id="an empty table without a partition"
-        ),
+        pytest.param(a_partitioned_table(state=EMPTY), [], a_record(), True, id="an empty table without a partition"),
         pytest.param(
             a_partitioned_table(state=EMPTY), [UnitState(FIRST, EMPTY)], a_record(), True, id="an empty partition"
         ),
@@ -411,8 +411,12 @@ def test_what_the_inventory_left_out_stays_left_out() -> None:
             id="it was excluded, and it is gone",
         ),
         pytest.param(a_scan(a_table(), record=a_record(VERSION)), None, id="it is there"),
-        pytest.param(a_scan(a_table(state=EMPTY), record=a_record(VERSION)), None, id="it is empty: there all the same"),
-        pytest.param(a_scan(a_table(state=State()), record=a_record(VERSION)), None, id="nothing is known but its name"),
+        pytest.param(
+            a_scan(a_table(state=EMPTY), record=a_record(VERSION)), None, id="it is empty: there all the same"
+        ),
+        pytest.param(
+            a_scan(a_table(state=State()), record=a_record(VERSION)), None, id="nothing is known but its name"
+        ),
         pytest.param(
             a_scan(a_table(), record=a_record(VERSION), excluded=[ORDERS]), None, id="it is excluded by choice"
         ),
@@ -533,6 +537,12 @@ def test_a_settled_table_is_neither_compared_nor_gone() -> None:
             [],
             False,
             id="it was settled before, and not looked at",
+        ),
+        pytest.param(
+            a_scan(a_partitioned_table(state=EMPTY), record=a_record(settled={EVENTS: (CREATED, EMPTY)})),
+            [],
+            False,
+            id="it was settled before without a row: that is not recorded anew",
         ),
         pytest.param(a_scan(a_table()), [ORDERS.unit()], False, id="it is not partitioned"),
         pytest.param(
@@ -656,7 +666,9 @@ BY_INGESTION = a_partitioned_table(column="_PARTITIONTIME", column_type="TIMESTA
             a_partitioned_table(), STREAMED, NOW - STREAMING_WAIT, Verdict.NEVER_BACKED_UP, id="just old enough"
         ),
         pytest.param(a_partitioned_table(), STREAMED, None, Verdict.NEVER_BACKED_UP, id="it is not known how old"),
-        pytest.param(a_partitioned_table(), STREAMED, NOW + HOUR, Verdict.WAITS, id="from a clock that is ahead of ours"),
+        pytest.param(
+            a_partitioned_table(), STREAMED, NOW + HOUR, Verdict.WAITS, id="from a clock that is ahead of ours"
+        ),
         pytest.param(
             a_partitioned_table(),
             EVENTS.unit(NULL_PARTITION),
@@ -709,9 +721,7 @@ def test_the_wait_is_a_setting_of_the_table() -> None:
     def wait(table: TableRef) -> timedelta:
         return HOUR if table == EVENTS else STREAMING_WAIT
 
-    changes = detect_changes(
-        scan.changes().inventory, scan.partitions, scan.record, now=NOW, streaming_wait=wait
-    )
+    changes = detect_changes(scan.changes().inventory, scan.partitions, scan.record, now=NOW, streaming_wait=wait)
     assert verdicts(changes) == {STREAMED.key: Verdict.NEVER_BACKED_UP}
 
 

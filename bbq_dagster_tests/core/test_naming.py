@@ -69,7 +69,9 @@ def name_of(
             DatasetRef("example.com:shop", "d"), "US", "bbq_exampleDOTcomCOLONshop__d__us", id="a domain-scoped project"
         ),
         pytest.param(DatasetRef("acme", "_tmp"), "EU", "bbq_acme___tmp__eu", id="a hidden dataset"),
-        pytest.param(DatasetRef("acme", "a__eu"), "US", "bbq_acme__a__eu__us", id="a dataset that ends like a location"),
+        pytest.param(
+            DatasetRef("acme", "a__eu"), "US", "bbq_acme__a__eu__us", id="a dataset that ends like a location"
+        ),
     ],
 )
 def test_a_backup_dataset_is_named_after_project_dataset_and_location(

@@ -58,15 +58,23 @@ def test_w1_a_dataset_that_could_not_be_listed_is_a_failure_and_its_tables_are_n
 
 COLLIDED = [
     pytest.param(
-        TableRef("p", "a", "b_c").unit(), TableRef("p", "a_b", "c").unit(), id="where the dataset ends and the table begins"
+        TableRef("p", "a", "b_c").unit(),
+        TableRef("p", "a_b", "c").unit(),
+        id="where the dataset ends and the table begins",
     ),
     pytest.param(
-        TableRef("p", "d", "t").unit("20240131"), TableRef("p", "d", "t_20240131").unit(), id="a partition, a sharded table"
+        TableRef("p", "d", "t").unit("20240131"),
+        TableRef("p", "d", "t_20240131").unit(),
+        id="a partition, a sharded table",
     ),
     pytest.param(
-        TableRef("p", "d", "t").unit("x"), TableRef("p", "d", "t_partition_x").unit(), id="a partition, a table named like it"
+        TableRef("p", "d", "t").unit("x"),
+        TableRef("p", "d", "t_partition_x").unit(),
+        id="a partition, a table named like it",
     ),
-    pytest.param(TableRef("p", "d", "größe").unit(), TableRef("p", "d", "grösse").unit(), id="letters that are taken apart"),
+    pytest.param(
+        TableRef("p", "d", "größe").unit(), TableRef("p", "d", "grösse").unit(), id="letters that are taken apart"
+    ),
     pytest.param(TableRef("p", "d", "bär").unit(), TableRef("p", "d", "bar").unit(), id="a letter without its mark"),
     pytest.param(TableRef("p", "d", "表").unit(), TableRef("p", "d", "数").unit(), id="letters that are stripped"),
     pytest.param(

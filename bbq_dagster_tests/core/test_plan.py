@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bbq_dagster.core.catalog import copy_failed, copy_planned, fold_record, table_settled
-from bbq_dagster.core.changes import Change, Vanished, Verdict, settled_tables
+from bbq_dagster.core.changes import Vanished, Verdict, settled_tables
 from bbq_dagster.core.inventory import LeftOut, SourceTable, State, UnitState
 from bbq_dagster.core.naming import backup_dataset, copy_id
 from bbq_dagster.core.plan import BackupPlan, DatasetFailure, Postponed, Quota, plan_backup, request
-from bbq_dagster.core.tables import NULL_PARTITION, UNPARTITIONED, DatasetRef, TableRef, Unit
-from bbq_dagster.core.versions import Absence, DatasetRecord
+from bbq_dagster.core.tables import NULL_PARTITION, UNPARTITIONED, DatasetRef, Unit
+from bbq_dagster.core.versions import Absence
 from bbq_dagster_tests.core import strategies as some
 from bbq_dagster_tests.core.strategies import (
     BACKUPS,
@@ -144,7 +144,9 @@ def test_the_share_is_a_setting_of_the_table(share: float, expected: bool) -> No
     [
         pytest.param((NULL_PARTITION,), "no copy job can name __NULL__: one copy job takes the whole table", id="null"),
         pytest.param(
-            (UNPARTITIONED,), "no copy job can name __UNPARTITIONED__: one copy job takes the whole table", id="no partition"
+            (UNPARTITIONED,),
+            "no copy job can name __UNPARTITIONED__: one copy job takes the whole table",
+            id="no partition",
         ),
         pytest.param(
             (UNPARTITIONED, NULL_PARTITION),
@@ -250,9 +252,7 @@ def test_a_plan_says_what_happened_to_units_that_are_not_copied() -> None:
         record=a_record(*(a_version(table.unit()) for table in (ORDERS, clicks, gone))),
     )
     failure = DatasetFailure(DatasetRef("acme-shop", "secret"), "access denied")
-    plan = plan_backup(
-        [(scan.changes(), scan.record)], into=BACKUPS, now=NOW, quota=PLENTY, failures=[failure]
-    )
+    plan = plan_backup([(scan.changes(), scan.record)], into=BACKUPS, now=NOW, quota=PLENTY, failures=[failure])
 
     assert plan.unchanged == 1
     assert [change.unit for change in plan.emptied] == [clicks.unit()]
@@ -425,7 +425,7 @@ def test_a_table_with_a_partition_that_was_never_backed_up_goes_before_all_other
 
 
 def test_a_table_is_as_urgent_as_its_longest_unprotected_partition() -> None:
-    first, second = days(2)
+    second = days(2)[1]
     scan = with_partitions(2, of=10)
     versions = {**scan.record.latest, second: a_version(second, captured_at=CAPTURED - timedelta(days=9))}
     (backup,) = planned(replace(scan, record=replace(scan.record, latest=versions))).backups
@@ -535,7 +535,10 @@ def test_a_request_does_not_hurry_the_streaming_buffer() -> None:
     [
         pytest.param(a_scan(), ORDERS.unit(), "there is no such table or partition", id="no such table"),
         pytest.param(
-            with_partitions(0, of=1), EVENTS.unit("20300101"), "there is no such table or partition", id="no such partition"
+            with_partitions(0, of=1),
+            EVENTS.unit("20300101"),
+            "there is no such table or partition",
+            id="no such partition",
         ),
         pytest.param(
             a_scan(a_table()), ORDERS.unit("20300101"), "there is no such table or partition", id="no partitions at all"

@@ -36,7 +36,9 @@ GOLDEN = Path(__file__).parent / "goldens" / "plan.txt"
 
 
 def a_plan_of_everything() -> BackupPlan:
-    clicks, carts, gone, refunds, zebra = (SALES.table(name) for name in ("clicks", "carts", "gone", "refunds", "zebra"))
+    clicks, carts, gone, refunds, zebra = (
+        SALES.table(name) for name in ("clicks", "carts", "gone", "refunds", "zebra")
+    )
     visits = DatasetRef("acme-shop", "web").table("visits")
     written = a_state(modified_at=NOW - HOUR)
     partitions = days(20)
@@ -101,9 +103,7 @@ def test_one_is_not_plural() -> None:
     ("count", "expected"),
     [
         pytest.param(1, "20240101: never backed up", id="one"),
-        pytest.param(
-            3, "events$20240101, events$20240102, events$20240103: never backed up", id="three are named"
-        ),
+        pytest.param(3, "events$20240101, events$20240102, events$20240103: never backed up", id="three are named"),
         pytest.param(4, "events$20240101 … events$20240104 (4): never backed up", id="four are counted"),
     ],
 )

@@ -5,7 +5,6 @@ import pytest
 from bbq_dagster.core.tables import Unit
 from bbq_dagster.defs.metadata import table_link
 from bbq_dagster.defs.names import partitions_of
-from bbq_dagster.errors import Permanent
 from bbq_dagster_tests.defs.conftest import Orchestra
 from bbq_dagster_tests.defs.world import SALES, World, denied
 
@@ -16,6 +15,7 @@ DAYS = [f"events$202603{day:02}" for day in range(1, 7)]
 @pytest.fixture(autouse=True)
 def sources(world: World) -> None:
     world.put(ORDERS, CUSTOMERS, *(f"acme-shop.sales.{day}" for day in DAYS))
+    world.pass_time(hours=1)
 
 
 def test_a_run_with_keys_copies_exactly_these(orchestra: Orchestra, world: World) -> None:
@@ -29,7 +29,7 @@ def test_a_run_with_keys_copies_exactly_these(orchestra: Orchestra, world: World
 def test_a_run_without_keys_copies_what_changed(orchestra: Orchestra, world: World) -> None:
     orchestra.run()
     world.pass_time(hours=1)
-    world.put(ORDERS, rows=11, modified_at=world.now)
+    world.put(ORDERS, rows=11)
     before = len(world.copies)
 
     orchestra.run()
@@ -60,7 +60,7 @@ def test_only_the_changed_of_the_keys_are_copied_for_a_sensor(orchestra: Orchest
     orchestra.run()
     before = len(world.copies)
     world.pass_time(hours=1)
-    world.put(ORDERS, modified_at=world.now)
+    world.put(ORDERS)
 
     orchestra.run(keys=["orders", "customers"], only_changed=True)
 
@@ -70,7 +70,7 @@ def test_only_the_changed_of_the_keys_are_copied_for_a_sensor(orchestra: Orchest
 def test_a_materialization_says_what_was_copied_why_and_where_to(orchestra: Orchestra, world: World) -> None:
     result = orchestra.run(keys=["orders"], only_changed=True)
     (materialization,) = orchestra.materializations()
-    version = world.records([SALES])[SALES].latest[Unit.parse(ORDERS)]
+    version = world.record.latest[Unit.parse(ORDERS)]
     shown = {name: value.value for name, value in materialization.metadata.items()}
 
     assert materialization.partition == "orders"
@@ -80,7 +80,7 @@ def test_a_materialization_says_what_was_copied_why_and_where_to(orchestra: Orch
         "captured at": world.now.timestamp(),
         "source modified": world.now.timestamp() - 3600,
         "dagster/row_count": 10,
-        "bytes": 80,
+        "bytes": 100,
         "backup table": str(version.backup),
         "console": table_link(version.backup.table),
         "copied as a whole table": True,
@@ -126,13 +126,13 @@ def test_a_unit_that_cannot_be_had_is_named_and_nothing_is_copied(
 
 
 def test_a_dataset_that_cannot_be_listed_fails_the_run_by_name(orchestra: Orchestra, world: World, failure_of) -> None:
-    world.unlistable[SALES] = denied("dataset sales")
+    world.deny_listing(SALES)
 
     result = orchestra.run()
 
     assert not result.success
     assert "1 datasets could not be looked at" in failure_of(result)
-    assert "acme-shop.sales: Access Denied: dataset sales" in failure_of(result)
+    assert "acme-shop.sales: Access Denied: dataset acme-shop.sales" in failure_of(result)
 
 
 def test_what_another_run_copied_is_not_copied_again_and_its_missing_event_is_written(
@@ -162,7 +162,7 @@ def test_an_event_that_is_there_is_not_written_again(orchestra: Orchestra, world
 def test_a_run_that_lost_the_catalog_is_finished_by_the_next_without_a_second_copy(
     orchestra: Orchestra, world: World, failure_of
 ) -> None:
-    world.catalog_faults.append(Permanent("the catalog is not there"))
+    world.lose_next_versions()
     first = orchestra.run(keys=["orders", "customers"], only_changed=True)
     copies = list(world.copies)
     seen_after_the_first = orchestra.statuses()

@@ -57,6 +57,7 @@ def test_no_names_are_refused() -> None:
 def sources(world: World) -> None:
     world.put("acme-shop.sales.orders", "acme-shop.sales.events$20260301", "acme-shop.sales.events$20260302")
     world.put("acme-shop.crm.leads")
+    world.pass_time(hours=1)
 
 
 def test_the_job_copies_across_datasets_and_each_unit_shows(orchestra: Orchestra, world: World) -> None:

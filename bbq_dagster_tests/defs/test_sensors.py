@@ -20,6 +20,7 @@ CRM = DatasetRef("acme-shop", "crm")
 @pytest.fixture(autouse=True)
 def sources(world: World) -> None:
     world.put(ORDERS, CUSTOMERS)
+    world.pass_time(hours=1)
 
 
 def keys_of(request: dg.RunRequest) -> list[str]:
@@ -142,7 +143,7 @@ def test_a_finished_run_has_nothing_in_hand(orchestra: Orchestra) -> None:
 def test_a_dataset_that_cannot_be_listed_gets_a_run_that_looks_again(orchestra: Orchestra, world: World) -> None:
     world.put("acme-shop.crm.leads")
     orchestra.datasets = (SALES, CRM)
-    world.unlistable[SALES] = denied("dataset sales")
+    world.deny_listing(SALES)
     tick = orchestra.tick()
 
     assert [(request.run_key, keys_of(request)) for request in tick.run_requests][-1] == (
@@ -191,11 +192,11 @@ def test_a_new_dataset_is_backed_up_daily_until_it_has_an_asset(orchestra: Orche
 def test_a_new_dataset_that_cannot_be_listed_fails_by_name(orchestra: Orchestra, world: World, failure_of) -> None:
     orchestra.datasets = ()
     orchestra.tick()
-    world.unlistable[SALES] = denied("dataset sales")
+    world.deny_listing(SALES)
     first = orchestra.tick(sensor="new_datasets")
     result = orchestra.launch(first.run_requests[0])
 
-    assert "Access Denied: dataset sales" in failure_of(result)
+    assert "Access Denied: dataset acme-shop.sales" in failure_of(result)
 
 
 def test_a_cursor_that_cannot_be_read_has_the_sensor_look_at_once(orchestra: Orchestra) -> None:
@@ -214,8 +215,8 @@ def test_a_folder_that_cannot_be_written_does_not_stop_backups(orchestra: Orches
 
 def test_a_tick_before_the_time_asks_the_warehouse_nothing(orchestra: Orchestra, world: World) -> None:
     first = orchestra.tick()
-    world.calls.clear()
+    world.warehouse.calls.log.clear()
     world.pass_time(hours=13, minutes=59)
     orchestra.tick(first.cursor)
 
-    assert world.calls == []
+    assert world.warehouse.calls.log == []

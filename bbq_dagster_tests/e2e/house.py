@@ -32,7 +32,7 @@ catalog: {{{{location: EU}}}}
 sources:
   - project: {SHOP}
   - project: {CLIMATE}
-limits: {{{{max_units_per_run: 100}}}}
+limits: {{{{max_units_per_run: 100, retry_for_seconds: 2}}}}
 state_dir: {{state_dir}}
 """
 

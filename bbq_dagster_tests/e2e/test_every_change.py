@@ -16,7 +16,10 @@ CHANGES = {
     "append to a table": (f"INSERT INTO `{ORDERS}` VALUES (9, 'new')", {"orders": "modified"}),
     "update": (f"UPDATE `{ORDERS}` SET note = 'x' WHERE n = 1", {"orders": "modified"}),
     "delete rows": (f"DELETE FROM `{ORDERS}` WHERE n = 1", {"orders": "modified"}),
-    "drop and create anew": (f"CREATE OR REPLACE TABLE `{ORDERS}` AS SELECT 1 AS n, 'a' AS note", {"orders": "dropped"}),
+    "drop and create anew": (
+        f"CREATE OR REPLACE TABLE `{ORDERS}` AS SELECT 1 AS n, 'a' AS note",
+        {"orders": "dropped"},
+    ),
     "late rows in an old partition": (
         f"INSERT INTO `{DAYS}` VALUES (DATE '2026-01-01', 7)",
         {"days$20260101": "modified"},

@@ -90,7 +90,7 @@ def test_the_default_disposition_is_write_empty(client: bq.Client) -> None:
     a_table(client, "t", ONE)
     a_table(client, "u", TWO)
 
-    with pytest.raises(Conflict, match="Already Exists: Table shop:sales.u"):
+    with pytest.raises(Conflict, match=r"Already Exists: Table shop:sales.u"):
         copy(client, "t", "u")
 
     assert rows_of(client, "u") == [(2,)]
@@ -136,7 +136,7 @@ def test_write_truncate_uses_the_schema_of_the_source(client: bq.Client) -> None
 def test_create_never_needs_the_destination(client: bq.Client) -> None:
     a_table(client, "t", ONE)
 
-    with pytest.raises(NotFound, match="Not found: Table shop:sales.u"):
+    with pytest.raises(NotFound, match=r"Not found: Table shop:sales.u"):
         copy(client, "t", "u", create_disposition="CREATE_NEVER")
 
 
@@ -144,7 +144,7 @@ def test_a_missing_source_is_told_in_the_result_of_the_job(client: bq.Client) ->
     job = client.copy_table("shop.sales.none", "shop.sales.u")
 
     assert job.job_id
-    with pytest.raises(NotFound, match="Not found: Table shop:sales.none"):
+    with pytest.raises(NotFound, match=r"Not found: Table shop:sales.none"):
         job.result()
 
 
@@ -262,7 +262,7 @@ def a_view(client: bq.Client) -> None:
 def test_views_cannot_be_copied(client: bq.Client) -> None:
     a_view(client)
 
-    with pytest.raises(BadRequest, match="shop:sales.view is not allowed for this operation because of its type"):
+    with pytest.raises(BadRequest, match=r"shop:sales.view is not allowed for this operation because of its type"):
         copy(client, "view", "u")
 
 
@@ -270,7 +270,7 @@ def test_views_cannot_be_copied_into(client: bq.Client) -> None:
     a_table(client, "t", ONE)
     a_view(client)
 
-    with pytest.raises(BadRequest, match="shop:sales.view is not allowed"):
+    with pytest.raises(BadRequest, match=r"shop:sales.view is not allowed"):
         copy(client, "t", "view", write_disposition="WRITE_TRUNCATE")
 
 
@@ -320,7 +320,7 @@ def test_several_sources_must_have_one_schema(client: bq.Client) -> None:
     a_table(client, "t", ONE)
     a_table(client, "u", [{"b": "x"}], [bq.SchemaField("b", "STRING")])
 
-    with pytest.raises(BadRequest, match="must be identical: shop:sales.u differs"):
+    with pytest.raises(BadRequest, match=r"must be identical: shop:sales.u differs"):
         copy(client, ["t", "u"], "v")
 
 
@@ -456,3 +456,13 @@ def test_a_clone_is_a_table_of_its_own(client: bq.Client) -> None:
 
     assert client.get_table("shop.sales.c").clone_definition.base_table_reference.table_id == "t"
     assert (rows_of(client, "t"), rows_of(client, "c")) == ([(1,)], [(1,), (2,)])
+
+
+def test_a_nested_column_that_the_destination_lacks_is_refused(client: bq.Client) -> None:
+    narrow = bq.SchemaField("r", "RECORD", fields=[A])
+    wide = bq.SchemaField("r", "RECORD", fields=[A, bq.SchemaField("b", "STRING")])
+    a_table(client, "t", [{"r": {"a": 1, "b": "x"}}], [wide])
+    a_table(client, "u", [{"r": {"a": 1}}], [narrow])
+
+    with pytest.raises(BadRequest, match="Cannot add or change field r"):
+        copy(client, "t", "u", write_disposition="WRITE_APPEND")

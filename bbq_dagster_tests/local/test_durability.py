@@ -131,5 +131,5 @@ def test_a_taken_port_is_told() -> None:
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(LocalServerError, match="cannot be used(.|\n)*HINT"):
+    with pytest.raises(LocalServerError, match=r"cannot be used(.|\n)*HINT"):
         LocalBigQuery(tmp_path / "file" / "inside")

@@ -1,5 +1,6 @@
 """The life of jobs: ids, locations, states, lists, cancelling. Sources: REST jobs, managing-jobs, running-jobs."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from time import monotonic
 
@@ -8,7 +9,7 @@ from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError,
 from google.cloud import bigquery as bq
 
 from bbq_dagster.local.server import LocalBigQuery
-from bbq_dagster_tests.local.builders import NOW, a_table, rows_of
+from bbq_dagster_tests.local.builders import NOW, a_table, copy, load, rows_of
 
 
 def a_copy(client: bq.Client, job_id: str, target: str = "u") -> bq.CopyJob:
@@ -25,7 +26,7 @@ def test_a_job_id_exists_once(client: bq.Client) -> None:
     """reliability: the second jobs.insert gets 409, whatever became of the first."""
     a_copy(client, "mine")
 
-    with pytest.raises(Conflict, match="Already Exists: Job shop:EU.mine"):
+    with pytest.raises(Conflict, match=r"Already Exists: Job shop:EU.mine"):
         a_copy(client, "mine")
 
 
@@ -136,7 +137,7 @@ def test_a_query_can_write_a_table(client: bq.Client) -> None:
     client.query("SELECT a + 1 AS b FROM `shop.sales.t`", job_config=config).result()
 
     assert rows_of(client, "u") == [(2,)]
-    with pytest.raises(Conflict, match="Already Exists: Table shop:sales.u"):
+    with pytest.raises(Conflict, match=r"Already Exists: Table shop:sales.u"):
         client.query("SELECT 1 AS b", job_config=config).result()
 
 
@@ -147,3 +148,34 @@ def test_a_dry_run_leaves_no_job(client: bq.Client) -> None:
 
     assert job.total_bytes_processed == 8
     assert len(list(client.list_jobs())) == before
+
+
+def test_one_of_many_inserts_of_the_same_job_succeeds(client: bq.Client) -> None:
+    """reliability-intro: at most one succeeds."""
+
+    def insert(_: int) -> bool:
+        try:
+            a_copy(client, "mine")
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        succeeded = list(pool.map(insert, range(24)))
+
+    assert succeeded.count(True) == 1
+
+
+def test_no_append_is_lost_among_many(client: bq.Client) -> None:
+    def append(i: int) -> None:
+        if i % 2:
+            load(client, "u", [{"a": i}])
+        else:
+            copy(client, "t", "u", write_disposition="WRITE_APPEND")
+
+    a_table(client, "u")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(append, range(40)))
+
+    table = client.get_table("shop.sales.u")
+    assert (table.num_rows, table.num_bytes, len(rows_of(client, "u"))) == (40, 320, 40)

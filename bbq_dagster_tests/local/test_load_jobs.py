@@ -161,3 +161,25 @@ def test_columns_are_added_only_where_asked(client: bq.Client) -> None:
     client.load_table_from_json([{"a": 2, "b": "x"}], TARGET, job_config=config).result()
 
     assert rows_of(client, "t") == [(1, None), (2, "x")]
+
+
+def test_nested_columns_are_added_only_where_asked(client: bq.Client) -> None:
+    narrow = bq.SchemaField("r", "RECORD", fields=[A])
+    wide = bq.SchemaField("r", "RECORD", fields=[A, bq.SchemaField("b", "STRING")])
+    a_table(client, "t", [{"r": {"a": 1}}], [narrow])
+    config = bq.LoadJobConfig(schema=[wide], write_disposition="WRITE_APPEND")
+    with pytest.raises(BadRequest, match="Cannot add fields"):
+        client.load_table_from_json([{"r": {"a": 2, "b": "x"}}], TARGET, job_config=config).result()
+
+    config.schema_update_options = ["ALLOW_FIELD_ADDITION"]
+    client.load_table_from_json([{"r": {"a": 2, "b": "x"}}], TARGET, job_config=config).result()
+
+    assert rows_of(client, "t") == [({"a": 1, "b": None},), ({"a": 2, "b": "x"},)]
+
+
+def test_a_column_of_another_type_is_refused(client: bq.Client) -> None:
+    a_table(client, "t", [{"a": 1}])
+    config = bq.LoadJobConfig(schema=[bq.SchemaField("a", "STRING")], write_disposition="WRITE_APPEND")
+
+    with pytest.raises(BadRequest, match="Field a has changed type from INTEGER to STRING"):
+        client.load_table_from_json([{"a": "2"}], TARGET, job_config=config).result()

@@ -43,7 +43,7 @@ def test_a_missing_dataset_is_named(client: bq.Client) -> None:
 
 
 def test_a_missing_table_is_named(client: bq.Client) -> None:
-    with pytest.raises(NotFound, match="Not found: Table shop:sales.none"):
+    with pytest.raises(NotFound, match=r"Not found: Table shop:sales.none"):
         client.get_table("shop.sales.none")
 
 
@@ -84,7 +84,7 @@ def test_a_listed_table_has_no_modification_time(client: bq.Client) -> None:
 
     (listed,) = client.list_tables("shop.sales")
 
-    assert (listed.table_id, listed.table_type, listed.labels, listed.partitioning_type) == (
+    assert (listed.table_id, listed.table_type, listed.labels, listed.time_partitioning.type_) == (
         "t",
         "TABLE",
         {"k": "v"},

@@ -408,7 +408,7 @@ class CatalogContract:
         assert catalog.versions([EVENTS]) == list(fold_record([event]).latest.values())
 
     def test_what_is_unknown_comes_back_as_unknown(self, catalog: Catalog) -> None:
-        event = replace(backed_up(ORDERS.unit(), at=NOW), rows=None, source_modified_at=None, source_bytes=None)
+        event = replace(backed_up(ORDERS.unit(), at=NOW), row_count=None, source_modified_at=None, source_bytes=None)
         catalog.append([event])
 
         (version,) = catalog.versions([ORDERS])
@@ -540,6 +540,22 @@ class CatalogContract:
             DatasetRef("acme-test", "stock"): [],
             twin: ["acme-test.sales.orders"],
         }
+
+    def test_all_that_is_on_record_can_be_asked_for(self, catalog: Catalog) -> None:
+        stock = DatasetRef("acme-shop", "stock")
+        for dataset in (SALES, stock):
+            catalog.append([backed_up(dataset.table("orders").unit(), at=NOW)])
+
+        assert catalog.records(None) == catalog.records([SALES, stock])
+
+    def test_history_is_newest_first_and_counts_an_event_once(self, catalog: Catalog) -> None:
+        early, late = failed(ORDERS.unit(), at=NOW), backed_up(ORDERS.unit(), at=NOW + days(1))
+        catalog.append([early])
+        catalog.append([early, late])
+
+        assert catalog.history([SALES], limit=10) == [late, early]
+        assert catalog.history(None, limit=1) == [late]
+        assert catalog.history([DatasetRef("acme-shop", "stock")], limit=10) == []
 
     @pytest.mark.parametrize("seed", range(3))
     def test_a_record_is_what_all_the_events_say(self, seed: int, catalog: Catalog) -> None:

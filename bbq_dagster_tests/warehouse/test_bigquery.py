@@ -346,9 +346,7 @@ class TestTables:
                 bq.SchemaField("tags", "RECORD", mode="REPEATED", fields=[bq.SchemaField("name", "STRING")]),
             ],
         )
-        source.time_partitioning = bq.TimePartitioning(
-            type_="DAY", field="at", expiration_ms=400 * 24 * 3600 * 1000, require_partition_filter=True
-        )
+        source.time_partitioning = bq.TimePartitioning(type_="DAY", field="at", expiration_ms=400 * 24 * 3600 * 1000)
         source.clustering_fields = ["id"]
         source.require_partition_filter = True
         scene.client.create_table(source)
@@ -362,21 +360,7 @@ class TestTables:
         assert (made.time_partitioning.expiration_ms, made.expires) == (None, None)
         assert made.clustering_fields == ["id"]
         assert not made.require_partition_filter
-        assert "requirePartitionFilter" not in made.to_api_repr()["timePartitioning"]
         assert (made.description, made.labels) == ("of acme-shop.sales.events", LABELS)
-
-    def test_a_default_expiration_does_not_reach_a_new_backup_table(
-        self, warehouse: BigQueryWarehouse, scene: BigQueryScene, sales: Dataset
-    ) -> None:
-        scene.create_partitioned_table(EVENTS, {"20240131": 2})
-        dataset = bq.Dataset(bq.DatasetReference(BACKUPS.project, BACKUPS.dataset))
-        dataset.location, dataset.default_partition_expiration_ms = LOCATION, 24 * 3600 * 1000
-        scene.client.create_dataset(dataset)
-
-        warehouse.create_table_like(EVENTS, BACKUPS.table("events-1"), description="")
-
-        made = scene.client.get_table(reference(BACKUPS.table("events-1")))
-        assert made.time_partitioning.expiration_ms is None
 
     def test_integer_ranges_are_copied_range_by_range(
         self, warehouse: BigQueryWarehouse, scene: BigQueryScene, sales: Dataset

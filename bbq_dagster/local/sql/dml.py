@@ -2,11 +2,13 @@
 
 INSERT appends. The others run in DuckDB on a temporary copy of the table in which each row carries its partition; the
 rows of the partitions they touched become new parts, and no other partition moves. If the table has moved on meanwhile,
-the statement is run again, as BigQuery does with conflicting DML (data-manipulation-language).
+the statement is run again, and at last while nobody else may write: as BigQuery, which retries conflicting DML and then
+queues it (data-manipulation-language).
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -30,7 +32,7 @@ DML = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.TruncateTable)
 
 _PART = "__partition"
 _STREAMING = "__STREAMING__"
-_ATTEMPTS = 4
+_FREE_ATTEMPTS = 3
 _STATISTICS = {"INSERT": "insertedRowCount", "UPDATE": "updatedRowCount", "DELETE": "deletedRowCount"}
 _EMPTY = empty_rows(())
 
@@ -56,13 +58,11 @@ def run_dml(statement: exp.Expr, context: Context, *, dry_run: bool = False) -> 
     if dry_run:
         _writable(ref, context)
         return _result(statement, ref, {}, None)
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
+    for _ in range(_FREE_ATTEMPTS):
+        with suppress(StaleBasis):
             return _run_once(statement.copy(), ref, context)
-        except StaleBasis as error:
-            if attempt == _ATTEMPTS:
-                raise invalid_query(f"Could not serialize access to table {ref} due to concurrent update") from error
-    raise AssertionError("unreachable")
+    with context.store.transaction():
+        return _run_once(statement, ref, context)
 
 
 def _run_once(statement: exp.Expr, ref: TableRef, context: Context) -> QueryResult:

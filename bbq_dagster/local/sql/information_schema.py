@@ -301,8 +301,9 @@ def _is_partitioning(column: _TableColumn) -> bool:
 
 
 def _storage_modified(table: Table) -> int | None:
-    """The last write of data that is still there; NULL for an empty table."""
-    return max((part.modified_ms for part in table.parts.values() if part.rows), default=None)
+    """The last write of data that is still there, streamed rows included; NULL for an empty table."""
+    written = [part.modified_ms for part in table.parts.values() if part.rows]
+    return max([*written, *(streamed.at_ms for streamed in table.streamed)], default=None)
 
 
 def _long_term_bytes(row: tuple[Table, int]) -> int:

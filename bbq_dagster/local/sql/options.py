@@ -12,6 +12,7 @@ from typing import Any
 
 Resource = Mapping[str, Any]
 _DAY_MS = 86_400_000
+_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +20,14 @@ class Option:
     """One option.
 
     Attributes:
+        key: The REST property that holds it.
         kind: Its SQL type, as OPTION_TYPE prints it.
         show: The value of a resource as SQL text, or None where it is not set.
         patch: The REST patch for a value: text, number, bool, list of pairs, milliseconds for a time, or None to clear.
     """
 
     name: str
+    key: str
     kind: str
     show: Callable[[Resource], str | None]
     patch: Callable[[Any], dict[str, Any]]
@@ -42,14 +45,14 @@ class OptionRow:
 def shown(options: Sequence[Option], resource: Resource) -> Iterator[OptionRow]:
     """The options that are set."""
     for option in options:
-        value = option.show(resource)
+        value = option.show(resource) if option.key in resource else None
         if value is not None:
             yield OptionRow(option.name, option.kind, value)
 
 
 def quoted(text: str) -> str:
     """Text as a string literal in double quotes."""
-    return json.dumps(text, ensure_ascii=False)
+    return _JSON.encode(text)
 
 
 def days(milliseconds: object) -> str:
@@ -61,7 +64,7 @@ def _text(name: str, key: str) -> Option:
     def show(resource: Resource) -> str | None:
         return quoted(resource[key]) if resource.get(key) else None
 
-    return Option(name, "STRING", show, lambda value: {key: value})
+    return Option(name, key, "STRING", show, lambda value: {key: value})
 
 
 def _labels(resource: Resource) -> str | None:
@@ -97,7 +100,7 @@ def _of_days(name: str, key: str) -> Option:
     def show(resource: Resource) -> str | None:
         return days(resource[key]) if resource.get(key) else None
 
-    return Option(name, "FLOAT64", show, lambda value: {key: _milliseconds(value)})
+    return Option(name, key, "FLOAT64", show, lambda value: {key: _milliseconds(value)})
 
 
 def _milliseconds(number_of_days: Any) -> str | None:
@@ -111,27 +114,31 @@ def _labels_patch(value: Any) -> dict[str, Any]:
 TABLE_OPTIONS: tuple[Option, ...] = (
     _text("friendly_name", "friendlyName"),
     _text("description", "description"),
-    Option("labels", "ARRAY<STRUCT<STRING, STRING>>", _labels, _labels_patch),
+    Option("labels", "labels", "ARRAY<STRUCT<STRING, STRING>>", _labels, _labels_patch),
     Option(
         "expiration_timestamp",
+        "expirationTime",
         "TIMESTAMP",
         _expiration,
         lambda value: {"expirationTime": None if value is None else str(value)},
     ),
     Option(
         "partition_expiration_days",
+        "timePartitioning",
         "FLOAT64",
         _partition_expiration,
         lambda value: {"timePartitioning": {"expirationMs": _milliseconds(value)}},
     ),
     Option(
         "require_partition_filter",
+        "requirePartitionFilter",
         "BOOL",
         _requires_filter,
         lambda value: {"requirePartitionFilter": value},
     ),
     Option(
         "kms_key_name",
+        "encryptionConfiguration",
         "STRING",
         _kms_key,
         lambda value: {"encryptionConfiguration": value and {"kmsKeyName": value}},
@@ -141,12 +148,13 @@ TABLE_OPTIONS: tuple[Option, ...] = (
 DATASET_OPTIONS: tuple[Option, ...] = (
     _text("friendly_name", "friendlyName"),
     _text("description", "description"),
-    Option("labels", "ARRAY<STRUCT<STRING, STRING>>", _labels, _labels_patch),
+    Option("labels", "labels", "ARRAY<STRUCT<STRING, STRING>>", _labels, _labels_patch),
     _of_days("default_table_expiration_days", "defaultTableExpirationMs"),
     _of_days("default_partition_expiration_days", "defaultPartitionExpirationMs"),
     _text("storage_billing_model", "storageBillingModel"),
     Option(
         "max_time_travel_hours",
+        "maxTimeTravelHours",
         "INT64",
         lambda resource: str(resource["maxTimeTravelHours"]) if resource.get("maxTimeTravelHours") else None,
         lambda value: {"maxTimeTravelHours": None if value is None else str(value)},

@@ -1,5 +1,6 @@
 """DML changes the rows it should, and moves no partition that it does not touch."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pyarrow as pa
@@ -129,6 +130,14 @@ def test_merge_that_only_inserts_keeps_the_rows_that_are_there(store, sql, rows)
     sql("MERGE sales.orders t USING (SELECT 4 AS id) s ON FALSE WHEN NOT MATCHED THEN INSERT (id) VALUES (s.id)")
 
     assert rows("SELECT id FROM sales.orders ORDER BY id") == [(1,), (2,), (3,), (4,)]
+
+
+def test_no_update_is_lost_among_concurrent_ones(store, sql, rows):
+    sql("CREATE TABLE sales.counter AS SELECT 0 AS n")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(sql, ["UPDATE sales.counter SET n = n + 1 WHERE TRUE"] * 20))
+
+    assert rows("SELECT n FROM sales.counter") == [(20,)]
 
 
 def test_truncate_empties_the_table_and_keeps_its_schema(store, sql):

@@ -130,7 +130,8 @@ def test_an_expression_has_the_type_and_value_of_bigquery(sql, expression, kind,
             id="the first struct names the fields of all",
         ),
         pytest.param(
-            "SELECT h FROM UNNEST(GENERATE_TIMESTAMP_ARRAY('2024-01-01 22:00:00', '2024-01-01 23:00:00', INTERVAL 1 HOUR)) h",
+            "SELECT * FROM UNNEST(GENERATE_TIMESTAMP_ARRAY('2024-01-01 22:00:00', '2024-01-01 23:00:00', "
+            "INTERVAL 1 HOUR))",
             [(dt.datetime(2024, 1, 1, 22, tzinfo=UTC),), (dt.datetime(2024, 1, 1, 23, tzinfo=UTC),)],
             id="GENERATE_TIMESTAMP_ARRAY gives timestamps",
         ),

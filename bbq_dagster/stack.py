@@ -20,6 +20,7 @@ from bbq_dagster.core.plan import BackupPlan, DatasetFailure, Quota, plan_backup
 from bbq_dagster.core.selection import NotSelected
 from bbq_dagster.core.status import TableStatus, table_statuses
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
+from bbq_dagster.core.versions import Copy
 from bbq_dagster.errors import Refused
 from bbq_dagster.settings import Settings
 from bbq_dagster.warehouse.bigquery import BigQueryWarehouse
@@ -70,15 +71,20 @@ class Stack:
         wanted = frozenset(units)
         datasets = {unit.table.in_dataset for unit in wanted}
         self._refuse_unknown(None, datasets)
-        tables = frozenset(unit.table for unit in wanted)
-        scans, failures = self._scan(now=now, datasets=datasets, partitions_of=tables)
+        scans, failures = self._scan(now=now, datasets=datasets, partitions_of={unit.table for unit in wanted})
 
-        def is_wanted(change: Change) -> bool:
-            return change.needs_copy and (change.unit in wanted or change.unit.table.unit() in wanted)
+        def is_named(unit: Unit) -> bool:
+            return unit in wanted or unit.table.unit() in wanted
 
-        if only_changed:
-            return self._plan(scans, failures, now=now, wanted=is_wanted)
-        return self._plan(_request(scans, wanted, by=by), failures, now=now, wanted=is_wanted, salt=salt)
+        return self._plan(
+            scans if only_changed else _request(scans, wanted, by=by),
+            failures,
+            now=now,
+            wanted=lambda change: change.needs_copy and is_named(change.unit),
+            # Other runs may have copies of this dataset in hand at this moment: they finish these themselves.
+            adopted=lambda copy: any(is_named(unit.unit) for unit in copy.units),
+            salt="" if only_changed else salt,
+        )
 
     def apply(
         self,
@@ -144,16 +150,20 @@ class Stack:
         *,
         now: datetime,
         wanted: Callable[[Change], bool] = lambda change: change.needs_copy,
+        adopted: Callable[[Copy], bool] = lambda _: True,
         salt: str = "",
     ) -> BackupPlan:
-        limits = self.settings.limits
+        scans = list(scans)
+        is_quiet = not any(scan.record.unfinished or scan.changes.to_copy for scan in scans)
+        used = 0 if is_quiet else self.catalog.copy_jobs_since(now - QUOTA_WINDOW)
         return plan_backup(
             scans,
             into=self.settings.backup_project,
             now=now,
-            quota=Quota.of_day(limits.copy_jobs_per_day, used=self.catalog.copy_jobs_since(now - QUOTA_WINDOW)),
+            quota=Quota.of_day(self.settings.limits.copy_jobs_per_day, used=used),
             whole_table_share=lambda table: self.settings.policy_for(table).whole_table_share.value,
             wanted=wanted,
+            adopted=adopted,
             salt=salt,
             failures=failures,
         )

@@ -88,6 +88,5 @@ def _table_backup(source: TableRef, copies: tuple[Copy, ...]) -> TableBackup:
         destination=copies[0].destination.table,
         location=LOCATION,
         copies=copies,
-        create_first=copies[0].partitioned,
         why_so="a copy job each",
     )

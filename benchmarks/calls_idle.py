@@ -10,11 +10,11 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks._figure import print_figure
 from bbq_dagster.cli.demo import Days
 from bbq_dagster.cli.sandbox import sandbox
 from bbq_dagster.local.sample import seed
 from bbq_dagster.local.server import LocalBigQueryAdmin
+from benchmarks._figure import print_figure
 
 PER_DATASET, PER_PROJECT_AND_REGION = 3, 2
 

@@ -46,7 +46,7 @@ from bbq_dagster.apply.report import (
     VersionMade,
 )
 from bbq_dagster.core.catalog import Event, copy_planned
-from bbq_dagster.core.naming import job_id
+from bbq_dagster.core.naming import is_created_first, job_id
 from bbq_dagster.core.plan import BackupPlan
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.core.versions import Copy
@@ -249,27 +249,19 @@ def _tables_of(plan: BackupPlan) -> list[TableCopies]:
     """What an earlier run began goes first: it has waited longest."""
     begun = groupby(sorted(plan.unfinished, key=lambda copy: copy.destination.table), lambda c: c.destination.table)
     return [
-        *(_begun(destination, tuple(copies)) for destination, copies in begun),
-        *(
-            TableCopies(
-                backup.destination,
-                backup.copies,
-                create_like=backup.source if backup.create_first else None,
-                description=_description(backup.source),
-            )
-            for backup in plan.backups
-        ),
+        *(_copies_into(destination, tuple(copies), begun=True) for destination, copies in begun),
+        *(_copies_into(backup.destination, backup.copies, begun=False) for backup in plan.backups),
     ]
 
 
-def _begun(destination: TableRef, copies: tuple[Copy, ...]) -> TableCopies:
+def _copies_into(destination: TableRef, copies: tuple[Copy, ...], *, begun: bool) -> TableCopies:
     source = copies[0].source.table
     return TableCopies(
         destination,
         copies,
-        create_like=source if any(copy.partitioned for copy in copies) else None,
+        create_like=source if is_created_first(copies[0]) else None,
         description=_description(source),
-        begun=True,
+        begun=begun,
     )
 
 

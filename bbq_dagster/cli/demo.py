@@ -21,7 +21,7 @@ import click
 from bbq_dagster.cli.output import console, show_table, size
 from bbq_dagster.cli.sandbox import Sandbox, sandbox
 from bbq_dagster.core.render import render_plan
-from bbq_dagster.defs.discovery import remember_datasets
+from bbq_dagster.defs.discovery import known_datasets, remember_datasets
 from bbq_dagster.settings import load_settings
 from bbq_dagster.stack import Stack, open_stack
 
@@ -83,8 +83,10 @@ class Days:
         # Dagster itself uses what it calls beta, and says so at every load.
         warnings.simplefilter("ignore", dg.BetaWarning)
         stack = open_stack(load_settings(made.config, os.environ))
-        datasets = remember_datasets(stack.settings, [dataset.ref for dataset in stack.discover()])
-        definitions = build_definitions(stack.settings, datasets, bbq=BbqResource(config_path=str(made.config)))
+        remember_datasets(stack.settings, [dataset.ref for dataset in stack.discover()])
+        definitions = build_definitions(
+            stack.settings, known_datasets(stack.settings), bbq=BbqResource(config_path=str(made.config))
+        )
         return cls(stack, definitions, dg.DagsterInstance.get(), made.folder / "dagster.log")
 
     def pass_one(self) -> None:
@@ -97,7 +99,7 @@ class Days:
         for tick in ticks:
             click.echo(f"sensor {tick.sensor}: {tick.skipped or f'{len(tick.runs)} runs requested'}")
             for run in tick.runs:
-                click.echo(f"  run {run.run_id[:8]} of {run.asset.to_user_string()}: {self._outcome(run)}")
+                click.echo(f"  run {run.run_id[:8]} of {run.what}: {self._outcome(run)}")
 
     def tick(self) -> Iterator[Tick]:
         """Let every sensor look, and execute what it asks for."""

@@ -57,18 +57,20 @@ def backup_table(
     *,
     created_at: datetime,
     supersedes: Iterable[str] = (),
+    attempt: int = 1,
     salt: str = "",
 ) -> str:
     """The name of the backup table that holds these units of ``source``, each in the given state.
 
     It carries the newest modification time for the eye and a digest of all that identifies the state, with the ids of
     the versions it ``supersedes``: BigQuery may show one state for two contents (rows leaving a streaming buffer).
-    ``salt`` is there for copies that are made although nothing changed: two of those are two versions.
+    ``attempt`` keeps a new copy clear of what a failed one may have left behind. ``salt`` is there for copies that are
+    made although nothing changed: two of those are two versions.
     """
     states = sorted((unit.key, state.rows, state.size_bytes, _iso(state.modified_at)) for unit, state in units)
     newest = max((state[3] for state in states if state[3]), default="")
     stamp = datetime.fromisoformat(newest).strftime(_STAMP) if newest else "undated"
-    suffix = f"-{stamp}-{_digest(str(source), _iso(created_at), states, sorted(supersedes), salt)}"
+    suffix = f"-{stamp}-{_digest(str(source), _iso(created_at), states, sorted(supersedes), attempt, salt)}"
     if len((source.table + suffix).encode()) <= MAX_NAME_BYTES:
         return source.table + suffix
     return _start_of(source.table, MAX_NAME_BYTES - len(_CUT + suffix)) + _CUT + suffix
@@ -78,6 +80,17 @@ def source_of(name: str) -> str | None:
     """The id of the source table of a backup table; None where the name is not ours, or was shortened."""
     match = re.fullmatch(rf"(?P<table>.+){_SUFFIX.pattern}", name, re.DOTALL)
     return None if match is None or match["table"].endswith(_CUT) else match["table"]
+
+
+def is_created_first(copy: Copy) -> bool:
+    """Whether the backup table of ``copy`` is created before the copy job runs.
+
+    * A partitioned one: without the expirations of its source. A copy job would carry the partition expiration over,
+      and old partitions would vanish at once (BigQuery: managing-partitioned-tables).
+    * One with a shortened name: a copy job gives it no description, which has the full one.
+    """
+    is_shortened = re.search(rf"{_CUT}{_SUFFIX.pattern}$", copy.destination.table.table)
+    return copy.partitioned or is_shortened is not None
 
 
 def copy_id(copy: Copy) -> str:

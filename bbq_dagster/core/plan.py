@@ -6,34 +6,27 @@ needs a copy was decided in ``changes``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby
 
 from bbq_dagster.core.changes import Change, DatasetChanges, Vanished, Verdict
 from bbq_dagster.core.inventory import Dataset, LeftOut, SourceTable
-from bbq_dagster.core.naming import backup_dataset, backup_table
+from bbq_dagster.core.naming import backup_dataset, backup_table, is_created_first
 from bbq_dagster.core.tables import SPECIAL_PARTITIONS, DatasetRef, TableRef, Unit
 from bbq_dagster.core.versions import Copy, DatasetRecord, PlannedUnit
 
 
 @dataclass(frozen=True, slots=True)
 class TableBackup:
-    """One backup table to make: its copies, and whether it is created before the first of them.
-
-    A partitioned backup table is created first, without the expirations of its source: a copy job would carry the
-    partition expiration over, and old partitions would vanish at once (BigQuery: managing-partitioned-tables).
-    """
+    """One backup table to make, by its copies."""
 
     source: TableRef
     destination: TableRef
     location: str
     copies: tuple[Copy, ...]
-    create_first: bool
     why_so: str
-    unprotected_since: datetime | None = None
-    """When its longest-waiting unit was last captured; None where one never was."""
 
     @property
     def units(self) -> tuple[PlannedUnit, ...]:
@@ -101,7 +94,7 @@ class BackupPlan:
         """
         if not self.copies:
             return 2 if self.emptied or self.vanished else 0
-        created = {copy.destination.table for copy in self.copies if copy.partitioned}
+        created = {copy.destination.table for copy in self.copies if is_created_first(copy)}
         datasets = {copy.destination.table.in_dataset for copy in self.copies}
         return 2 * len(created) + len(self.copies) + len(self.copies) // 100 + 3 * len(datasets) + 4
 
@@ -124,40 +117,40 @@ def plan_backup(
     quota: Quota,
     whole_table_share: Callable[[TableRef], float] = lambda _: 0.5,
     wanted: Callable[[Change], bool] = lambda change: change.needs_copy,
+    adopted: Callable[[Copy], bool] = lambda _: True,
     salt: str = "",
     failures: Sequence[DatasetFailure] = (),
 ) -> BackupPlan:
     """Plan the copies of all units that are ``wanted``, into project ``into``.
 
-    * Copies that an earlier run planned and did not finish come first and keep their names; their units wait for them.
+    * Copies that an earlier run planned and did not finish come first and keep their names, those that are
+      ``adopted``; units in such copies wait for them.
     * An unpartitioned table is one copy job.
     * A partitioned table goes into one backup table a run: by one copy job as a whole where that is fewer jobs for
       little more storage (at least ``whole_table_share`` of its partitions are wanted) or the only documented way
       (``__NULL__``, ``__UNPARTITIONED__``), otherwise by one copy job per partition.
-    * What does not fit into ``quota`` is postponed, the longest-unprotected tables go first.
+    * What does not fit into ``quota`` is postponed; the longest-unprotected tables go first.
     """
     datasets = list(datasets)
-    unfinished = tuple(copy for _, record in datasets for copy in record.unfinished)
-    in_hand = frozenset(unit.unit for copy in unfinished for unit in copy.units)
-    candidates = [
-        backup
+    begun = [copy for _, record in datasets for copy in record.unfinished]
+    unfinished = tuple(copy for copy in begun if adopted(copy))
+    in_hand = frozenset(unit.unit for copy in begun for unit in copy.units)
+    wishes = [
+        wish
         for changes, record in datasets
-        for backup in _plan_dataset(
+        for wish in _wishes(
             changes,
             record,
-            into=into,
+            lambda change: wanted(change) and change.unit not in in_hand,
             share=whole_table_share,
             most_jobs=quota.copy_jobs_per_day,
-            wanted=wanted,
-            in_hand=in_hand,
-            salt=salt,
         )
     ]
-    backups, postponed = _fit(candidates, Quota(quota.copy_jobs_left - len(unfinished), quota.copy_jobs_per_day))
+    granted, postponed = _fit(wishes, replace(quota, copy_jobs_left=quota.copy_jobs_left - len(unfinished)))
     every = [change for changes, _ in datasets for change in changes.changes]
     return BackupPlan(
         planned_at=now,
-        backups=tuple(backups),
+        backups=tuple(_backup_of(wish, into=into, salt=salt) for wish in granted),
         unfinished=unfinished,
         postponed=(*postponed, *(Postponed(c.unit, c.reason) for c in every if c.verdict is Verdict.WAITS)),
         emptied=tuple(change for change in every if change.verdict is Verdict.EMPTIED),
@@ -169,55 +162,79 @@ def plan_backup(
     )
 
 
-def _plan_dataset(
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What one table would have copied: these units of its ``partitions``, as a whole for a reason or one by one."""
+
+    dataset: Dataset
+    table: SourceTable
+    record: DatasetRecord
+    chosen: tuple[Change, ...]
+    partitions: int
+    why_whole: str
+
+    @property
+    def jobs(self) -> int:
+        return 1 if self.why_whole else len(self.chosen)
+
+    @property
+    def unprotected_since(self) -> datetime:
+        """When its longest-waiting unit was last captured; the beginning of time where one never was."""
+        never = datetime.min.replace(tzinfo=UTC)
+        return min(never if change.last is None else change.last.captured_at for change in self.chosen)
+
+
+def _wishes(
     changes: DatasetChanges,
     record: DatasetRecord,
+    wanted: Callable[[Change], bool],
     *,
-    into: str,
     share: Callable[[TableRef], float],
     most_jobs: int,
-    wanted: Callable[[Change], bool],
-    in_hand: frozenset[Unit],
-    salt: str,
-) -> Iterable[TableBackup]:
+) -> Iterator[_Wish]:
     dataset = changes.inventory.dataset
     tables = {table.ref: table for table in changes.inventory.tables}
-    for ref, group in groupby(sorted(changes.changes, key=lambda c: c.unit.sort_key), key=lambda c: c.unit.table):
-        listed = list(group)
-        chosen = [change for change in listed if wanted(change) and change.unit not in in_hand]
+    in_order = sorted(changes.changes, key=lambda change: change.unit.sort_key)
+    for ref, of_table in groupby(in_order, key=lambda change: change.unit.table):
+        listed = list(of_table)
+        chosen = tuple(change for change in listed if wanted(change))
         if chosen:
-            yield _plan_table(
-                dataset,
-                tables[ref],
-                chosen,
-                record,
-                into=into,
-                why_whole=_why_whole(tables[ref], chosen, len(listed), share(ref), most_jobs),
-                partitions=len(listed),
-                salt=salt,
-            )
+            why_whole = _why_whole(tables[ref], chosen, len(listed), share(ref), most_jobs)
+            yield _Wish(dataset, tables[ref], record, chosen, len(listed), why_whole)
 
 
-def _plan_table(
-    dataset: Dataset,
-    table: SourceTable,
-    chosen: Sequence[Change],
-    record: DatasetRecord,
-    *,
-    into: str,
-    why_whole: str,
-    partitions: int,
-    salt: str,
-) -> TableBackup:
+def _fit(wishes: Iterable[_Wish], quota: Quota) -> tuple[list[_Wish], list[Postponed]]:
+    """Those that fit into the quota, the longest-unprotected first, and what has to wait.
+
+    Partitions that are copied one by one are granted as far as the quota goes, so that no table waits for a day on
+    which it fits as a whole.
+    """
+    granted: list[_Wish] = []
+    waiting: list[Change] = []
+    left = max(0, quota.copy_jobs_left)
+    for wish in sorted(wishes, key=lambda wish: (wish.unprotected_since, wish.table.ref)):
+        taken = wish if wish.jobs <= left else replace(wish, chosen=() if wish.why_whole else wish.chosen[:left])
+        if taken.chosen:
+            granted.append(taken)
+            left -= taken.jobs
+        waiting += wish.chosen[len(taken.chosen) :]
+    reason = f"waits for quota: {quota.copy_jobs_per_day:,} copy jobs a day are used up or promised"
+    return granted, [Postponed(change.unit, reason) for change in waiting]
+
+
+def _backup_of(wish: _Wish, *, into: str, salt: str) -> TableBackup:
+    table, dataset = wish.table, wish.dataset
+    attempt = 1 + max(wish.record.failures.get(change.unit, 0) for change in wish.chosen)
     name = backup_table(
         table.ref,
-        [(change.unit, change.state) for change in chosen],
+        [(change.unit, change.state) for change in wish.chosen],
         created_at=table.created_at,
-        supersedes=[change.last.version_id for change in chosen if change.last is not None],
+        supersedes=[change.last.version_id for change in wish.chosen if change.last is not None],
+        attempt=attempt,
         salt=salt,
     )
     destination = backup_dataset(dataset.ref, location=dataset.location, into=into).table(name)
-    units = [PlannedUnit(change.unit, change.state, change.reason) for change in chosen]
+    units = [PlannedUnit(change.unit, change.state, change.reason) for change in wish.chosen]
 
     def copy(partition: str | None, held: Sequence[PlannedUnit]) -> Copy:
         return Copy(
@@ -226,19 +243,16 @@ def _plan_table(
             location=dataset.location,
             source_created_at=table.created_at,
             units=tuple(held),
-            attempt=1 + max(record.failures.get(unit.unit, 0) for unit in held),
+            attempt=attempt,
             partitioned=table.is_partitioned,
         )
 
-    captured = [change.last.captured_at for change in chosen if change.last is not None]
     return TableBackup(
         source=table.ref,
         destination=destination,
         location=dataset.location,
-        copies=(copy(None, units),) if why_whole else tuple(copy(unit.unit.partition, [unit]) for unit in units),
-        create_first=table.is_partitioned,
-        why_so=why_whole or f"{len(chosen):,} of {partitions:,} partitions: a copy job each",
-        unprotected_since=min(captured) if len(captured) == len(chosen) else None,
+        copies=(copy(None, units),) if wish.why_whole else tuple(copy(unit.unit.partition, [unit]) for unit in units),
+        why_so=wish.why_whole or f"{len(units):,} of {wish.partitions:,} partitions: a copy job each",
     )
 
 
@@ -254,25 +268,6 @@ def _why_whole(table: SourceTable, chosen: Sequence[Change], partitions: int, sh
     if len(chosen) > most_jobs:
         return f"{len(chosen):,} partitions are more than a day has copy jobs: one copy job takes the whole table"
     return ""
-
-
-def _fit(candidates: Iterable[TableBackup], quota: Quota) -> tuple[list[TableBackup], list[Postponed]]:
-    """Those that fit into the quota, the longest-unprotected first, and the units of the others."""
-    backups: list[TableBackup] = []
-    postponed: list[Postponed] = []
-    left = quota.copy_jobs_left
-    for backup in sorted(candidates, key=_most_urgent_first):
-        if len(backup.copies) <= left:
-            left -= len(backup.copies)
-            backups.append(backup)
-        else:
-            reason = f"waits for quota: {quota.copy_jobs_per_day:,} copy jobs a day are used up or promised"
-            postponed += [Postponed(unit.unit, reason) for unit in backup.units]
-    return backups, postponed
-
-
-def _most_urgent_first(backup: TableBackup) -> tuple[datetime, TableRef]:
-    return backup.unprotected_since or datetime.min.replace(tzinfo=UTC), backup.source
 
 
 def _unlisted_units(datasets: Iterable[tuple[DatasetChanges, DatasetRecord]]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import groupby
 
 from bbq_dagster.core.naming import copy_id
@@ -17,7 +17,7 @@ def render_plan(plan: BackupPlan, *, limit: int | None = _SHOWN) -> str:
     return "\n".join(
         [
             summary(plan),
-            *_section("copy", (line for backup in plan.backups for line in _backup_lines(backup, limit)), limit=None),
+            *_section("copy", (_backup_text(backup, limit) for backup in plan.backups), limit=limit),
             *_section(
                 "finish what an earlier run began",
                 (f"{copy.source} -> {copy.destination.table}" for copy in plan.unfinished),
@@ -87,14 +87,13 @@ def _copy_as_json(copy: Copy) -> dict[str, object]:
     }
 
 
-def _backup_lines(backup: TableBackup, limit: int | None) -> Iterator[str]:
-    yield f"{backup.source}: {backup.why_so}"
+def _backup_text(backup: TableBackup, limit: int | None) -> str:
+    if not backup.copies[0].partitioned:
+        return f"{backup.source}: {backup.units[0].reason}"
     units = sorted(backup.units, key=lambda unit: (unit.reason, unit.unit.sort_key))
-    lines = [
-        _units_with(reason, [str(unit.unit.key) for unit in same])
-        for reason, same in groupby(units, lambda u: u.reason)
-    ]
-    yield from (f"  {line}" for line in _cut(lines, limit))
+    by_reason = groupby(units, key=lambda unit: unit.reason)
+    lines = [_units_with(reason, [unit.unit.key for unit in same]) for reason, same in by_reason]
+    return "\n    ".join([f"{backup.source}: {backup.why_so}", *_cut(lines, limit)])
 
 
 def _units_with(reason: str, keys: list[str]) -> str:

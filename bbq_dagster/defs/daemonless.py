@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from bbq_dagster.defs.jobs import backup_now
+
 
 @dataclass(frozen=True, slots=True)
 class RunMade:
-    """A run that a sensor asked for, executed. ``seconds`` is wall time."""
+    """A run that a sensor asked for, executed: of an asset, or of a job. ``seconds`` is wall time."""
 
     run_id: str
-    asset: dg.AssetKey
+    what: str
     ok: bool
     seconds: float
 
@@ -44,11 +46,13 @@ def tick_sensors(definitions: dg.Definitions, instance: dg.DagsterInstance) -> I
 def _execute(definitions: dg.Definitions, instance: dg.DagsterInstance, request: dg.RunRequest) -> RunMade:
     began = time.monotonic()
     keys = list(request.asset_selection or ())
-    result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+    job = definitions.resolve_implicit_global_asset_job_def() if keys else definitions.resolve_job_def(backup_now.name)
+    result = job.execute_in_process(
         run_config=request.run_config,
         instance=instance,
         tags=request.tags,
-        asset_selection=keys,
+        asset_selection=keys or None,
         raise_on_error=False,
     )
-    return RunMade(result.run_id, keys[0], result.success, time.monotonic() - began)
+    what = ", ".join(key.to_user_string() for key in keys) or job.name
+    return RunMade(result.run_id, what, result.success, time.monotonic() - began)

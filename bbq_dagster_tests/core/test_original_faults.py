@@ -13,7 +13,7 @@ import pytest
 from bbq_dagster.core.catalog import copy_planned, emptied, fold_record, version_created
 from bbq_dagster.core.changes import Verdict, detect_change, needs_partition_list
 from bbq_dagster.core.inventory import State, UnitState
-from bbq_dagster.core.naming import backup_dataset, backup_table, copy_id, dataset_source_of, job_id
+from bbq_dagster.core.naming import backup_dataset, backup_table, copy_id, dataset_source_of, is_created_first, job_id
 from bbq_dagster.core.plan import DatasetFailure, plan_backup, request
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.core.versions import DatasetRecord
@@ -119,7 +119,7 @@ def test_w5_a_partitioned_backup_is_created_without_expiration_before_anything_i
     record = a_record(*(a_version(unit) for unit in days(3)))
     (backup,) = planned(a_scan(a_partitioned_table(), partitions=seen, record=record)).backups
 
-    assert backup.create_first
+    assert is_created_first(backup.copies[0])
 
 
 NEW_YEAR = [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bbq_dagster.core.catalog import copy_failed, copy_planned, fold_record, table_settled
 from bbq_dagster.core.changes import Vanished, Verdict, settled_tables
 from bbq_dagster.core.inventory import LeftOut, SourceTable, State, UnitState
-from bbq_dagster.core.naming import backup_dataset, copy_id
+from bbq_dagster.core.naming import backup_dataset, copy_id, is_created_first
 from bbq_dagster.core.plan import BackupPlan, DatasetFailure, Postponed, Quota, plan_backup, request
 from bbq_dagster.core.tables import NULL_PARTITION, UNPARTITIONED, DatasetRef, Unit
 from bbq_dagster.core.versions import Absence
@@ -74,7 +74,8 @@ def test_an_unpartitioned_table_is_one_copy_job() -> None:
     (copy,) = backup.copies
     assert (copy.source, copy.destination) == (ORDERS.unit(), backup.destination.unit())
     assert [unit.unit for unit in copy.units] == [ORDERS.unit()]
-    assert (backup.source, backup.create_first, backup.why_so) == (ORDERS, False, "not partitioned: one copy job")
+    assert (backup.source, backup.why_so) == (ORDERS, "not partitioned: one copy job")
+    assert not is_created_first(backup.copies[0])
 
 
 def test_a_backup_goes_into_the_backup_dataset_of_its_source_and_location() -> None:
@@ -94,7 +95,8 @@ def test_partitions_go_into_one_backup_table_that_is_created_first_by_a_copy_job
         backup.destination.unit(second.partition),
     ]
     assert all(copy.partitioned and not copy.whole_table for copy in backup.copies)
-    assert (backup.create_first, backup.why_so) == (True, "2 of 10 partitions: a copy job each")
+    assert backup.why_so == "2 of 10 partitions: a copy job each"
+    assert all(map(is_created_first, backup.copies))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,7 @@ def test_a_share_of_changed_partitions_makes_one_copy_of_the_whole_table(changed
     assert backup.copies[0].whole_table is expected
     assert len(backup.copies) == (1 if expected else changed)
     assert len(backup.units) == changed
-    assert backup.create_first
+    assert is_created_first(backup.copies[0])
 
 
 @pytest.mark.parametrize(
@@ -215,6 +217,13 @@ def test_a_state_that_looks_the_same_after_another_version_gets_another_name() -
     one, other = (planned(scan).backups[0].destination for scan in scans)
 
     assert one != other
+
+
+def test_a_table_created_anew_in_the_same_state_gets_another_name() -> None:
+    one, other = (planned(a_scan(a_table(created_at=at))).backups[0] for at in (CREATED, CREATED + MICROSECOND))
+
+    assert one.destination != other.destination
+    assert [copy.source_created_at for copy in (*one.copies, *other.copies)] == [CREATED, CREATED + MICROSECOND]
 
 
 def test_the_salt_makes_two_backups_of_one_state() -> None:
@@ -413,24 +422,27 @@ def test_a_table_that_was_never_backed_up_goes_before_all_others() -> None:
 
 def test_a_table_with_a_partition_that_was_never_backed_up_goes_before_all_others() -> None:
     scan = two_tables()
-    new = with_partitions(0, of=9, table=a_partitioned_table(SALES.table("zebra")), extra=("20300101",))
+    zebra = a_partitioned_table(SALES.table("zebra"))
+    new = with_partitions(1, of=9, table=zebra, extra=("20300101",))
     both = a_scan(
         *scan.tables,
-        *new.tables,
+        zebra,
         partitions=new.partitions,
         record=a_record(*scan.record.latest.values(), *new.record.latest.values()),
     )
 
-    assert copied(planned(both, quota=Quota(1, 10))) == [SALES.table("zebra").unit("20300101")]
+    assert {unit.table for unit in copied(planned(both, quota=Quota(2, 10)))} == {zebra.ref}
 
 
 def test_a_table_is_as_urgent_as_its_longest_unprotected_partition() -> None:
     second = days(2)[1]
     scan = with_partitions(2, of=10)
     versions = {**scan.record.latest, second: a_version(second, captured_at=CAPTURED - timedelta(days=9))}
-    (backup,) = planned(replace(scan, record=replace(scan.record, latest=versions))).backups
+    younger = a_table(SALES.table("a"))
+    record = a_record(*versions.values(), a_version(younger.ref.unit(), captured_at=CAPTURED - timedelta(days=8)))
+    both = a_scan(*scan.tables, younger, partitions=scan.partitions, record=record)
 
-    assert backup.unprotected_since == CAPTURED - timedelta(days=9)
+    assert {unit.table for unit in copied(planned(both, quota=Quota(2, 10)))} == {EVENTS}
 
 
 def test_tables_that_are_equally_urgent_go_in_the_order_of_their_names() -> None:

@@ -8,7 +8,10 @@ import pytest
 
 from bbq_dagster_tests.e2e.house import CLIMATE, SHOP, House, made
 
-ROWS = "SELECT n, TIMESTAMP_ADD(TIMESTAMP '2026-02-27 22:30:00', INTERVAL n HOUR) AS at FROM UNNEST(GENERATE_ARRAY(1, 30)) AS n"
+ROWS = (
+    "SELECT n, TIMESTAMP_ADD(TIMESTAMP '2026-02-27 22:30:00', INTERVAL n HOUR) AS at"
+    " FROM UNNEST(GENERATE_ARRAY(1, 30)) AS n"
+)
 
 TABLES = {
     "unpartitioned": ("", ["t"]),

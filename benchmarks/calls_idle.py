@@ -28,7 +28,7 @@ def main() -> None:
         days.pass_one()
         admin = LocalBigQueryAdmin(made.url)
         admin.reset_calls()
-        list(days.tick())
+        days.tick()
         calls: Counter[str] = admin.calls()
         datasets = days.stack.discover()
     regions = {(dataset.ref.project, dataset.location) for dataset in datasets}

@@ -10,8 +10,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,29 +93,22 @@ class Days:
         plan = self.stack.plan_changed(now=self.stack.clock())
         console().print(render_plan(plan), markup=False, soft_wrap=True)
         click.echo()
-        with self._log_to_file():
-            ticks = list(self.tick())
-        for tick in ticks:
+        for tick in self.tick():
             click.echo(f"sensor {tick.sensor}: {tick.skipped or f'{len(tick.runs)} runs requested'}")
             for run in tick.runs:
                 click.echo(f"  run {run.run_id[:8]} of {run.what}: {self._outcome(run)}")
 
-    def tick(self) -> Iterator[Tick]:
-        """Let every sensor look, and execute what it asks for."""
+    def tick(self) -> list[Tick]:
+        """Let every sensor look, and execute what it asks for. Dagster's long log of it goes into a file."""
         from bbq_dagster.defs.daemonless import tick_sensors
 
-        return tick_sensors(self.definitions, self.instance)
+        with self.log.open("a") as file, redirect_stderr(file):
+            return list(tick_sensors(self.definitions, self.instance))
 
     def _outcome(self, run: RunMade) -> str:
         partitions = self.instance.get_asset_partitions_for_run(run.run_id)
         count = sum(len(of_asset - {None}) for of_asset in partitions.values())
         return f"{'done' if run.ok else 'FAILED'} in {run.seconds:.1f} s, {count:,} partitions materialized"
-
-    @contextmanager
-    def _log_to_file(self) -> Iterator[None]:
-        """Dagster's log of runs and ticks is long: it goes beside the rest of the demo."""
-        with self.log.open("a") as file, redirect_stderr(file):
-            yield
 
     def show_versions(self) -> None:
         show_table(

@@ -22,6 +22,8 @@ from bbq_dagster.errors import Permanent
 DAGSTER_YAML = """\
 telemetry:
   enabled: false
+nux:
+  enabled: false
 run_queue:
   max_concurrent_runs: 2
 """
@@ -33,6 +35,7 @@ class Sandbox:
 
     folder: Path
     url: str
+    server_pid: int
 
     @property
     def config(self) -> Path:
@@ -56,13 +59,13 @@ def sandbox(folder: Path, *, port: int) -> Iterator[Sandbox]:
     (folder / "dagster").mkdir(parents=True, exist_ok=True)
     (folder / "dagster" / "dagster.yaml").write_text(DAGSTER_YAML)
     port = port or _free_port()
-    made = Sandbox(folder, f"http://127.0.0.1:{port}")
-    made.config.write_text(sample_settings(made.url, folder))
+    url = f"http://127.0.0.1:{port}"
+    (folder / "bbq.yaml").write_text(sample_settings(url, folder))
     command = [sys.executable, "-m", "bbq_dagster.cli", "local", "serve", "--folder", str(folder / "bigquery")]
     server = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.DEVNULL)
     try:
         _wait_until_served(server, port)
-        yield made
+        yield Sandbox(folder, url, server.pid)
     finally:
         server.terminate()
         server.wait(timeout=30)

@@ -124,9 +124,12 @@ def _skipped(why: str, cursor: Cursor) -> dg.SensorResult:
 
 
 def _prepare(context: dg.SensorEvaluationContext, stack: Stack, plan: BackupPlan, *, run_id: str) -> None:
-    """What has to be there before a run is: partitions, the scan on record, new datasets in the list."""
+    """What has to be there before a run is: partitions, the scan on record, new datasets in the list.
+
+    What has to wait gets a partition as well, and shows as missing.
+    """
     context.log.info(str(plan))
-    units = sorted(unit.unit for unit in plan.units)
+    units = sorted({*(unit.unit for unit in plan.units), *(waiting.unit for waiting in plan.postponed)})
     for dataset, of_dataset in groupby(units, key=lambda unit: unit.table.in_dataset):
         add_partitions(context.instance, partitions_of(dataset), [unit.key for unit in of_dataset])
     stack.record_scan(plan, run_id=run_id)

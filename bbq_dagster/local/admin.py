@@ -29,6 +29,7 @@ def set_clock(service: Service, request: Request) -> dict[str, Any]:
             raise invalid("The clock takes now, advance_seconds or real")
     except (TypeError, ValueError) as error:
         raise invalid(f"Invalid time: {error}") from error
+    service.store.keep_clock()
     service.store.tick()
     return get_clock(service, request)
 

@@ -1,6 +1,7 @@
 """The server's time: the real one, moved by an offset, or stopped at an instant that a test has set."""
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 
@@ -10,6 +11,10 @@ class Clock:
     def __init__(self) -> None:
         self._stopped_ms: int | None = None
         self._offset_ms = 0
+
+    @property
+    def is_real(self) -> bool:
+        return self._stopped_ms is None and self._offset_ms == 0
 
     def now_ms(self) -> int:
         return self._stopped_ms if self._stopped_ms is not None else time.time_ns() // 1_000_000 + self._offset_ms
@@ -32,3 +37,11 @@ class Clock:
 
     def make_real(self) -> None:
         self._stopped_ms, self._offset_ms = None, 0
+
+    def as_json(self) -> dict[str, int | None]:
+        """How it differs from the real time."""
+        return {"stopped_ms": self._stopped_ms, "offset_ms": self._offset_ms}
+
+    def restore(self, kept: Mapping[str, int | None]) -> None:
+        """Be as ``as_json`` once told; the real time where it tells nothing."""
+        self._stopped_ms, self._offset_ms = kept.get("stopped_ms"), kept.get("offset_ms") or 0

@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS writes (
 CREATE INDEX IF NOT EXISTS writes_by_table ON writes (table_id);
 CREATE TABLE IF NOT EXISTS segments (id INTEGER PRIMARY KEY, ipc BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS jobs (key TEXT PRIMARY KEY, json TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS clock (key TEXT PRIMARY KEY, json TEXT NOT NULL);
 """
 
 
@@ -54,6 +55,7 @@ class Journal(Protocol):
     def write(self, table: Table, write: Write) -> None: ...
     def job(self, job: Job) -> None: ...
     def forget_job(self, job: Job) -> None: ...
+    def clock(self, setting: Mapping[str, int | None]) -> None: ...
     def commit(self) -> None: ...
     def close(self) -> None: ...
 
@@ -64,7 +66,8 @@ class NoJournal:
     def _nothing(self, *_: object) -> None:
         return
 
-    dataset = forget_dataset = routine = table = forget_table = write = job = forget_job = commit = close = _nothing
+    dataset = forget_dataset = routine = table = forget_table = write = job = forget_job = _nothing
+    clock = commit = close = _nothing
 
 
 class SqliteJournal:
@@ -86,6 +89,10 @@ class SqliteJournal:
     def jobs(self) -> Iterator[Job]:
         for record in self._records("jobs"):
             yield Job(**record | {"errors": tuple(record["errors"])})
+
+    def kept_clock(self) -> dict[str, int | None]:
+        """What ``clock`` was last told; empty if nothing."""
+        return next(self._records("clock"), {})
 
     def tables(self, horizon_ms: Callable[[Table], int]) -> Iterator[Table]:
         """Every table and tombstone with its data; the past before ``horizon_ms`` is dropped, here and on disk."""
@@ -142,6 +149,9 @@ class SqliteJournal:
 
     def forget_job(self, job: Job) -> None:
         self._execute("DELETE FROM jobs WHERE key = ?", (json.dumps([job.project, job.location, job.id]),))
+
+    def clock(self, setting: Mapping[str, int | None]) -> None:
+        self._put("clock", "clock", setting)
 
     def commit(self) -> None:
         self._db.commit()

@@ -118,6 +118,11 @@ class Store:
                 if self._depth == 0:
                     self._journal.commit()
 
+    def keep_clock(self) -> None:
+        """Note how the clock is set, for a restart to go on from there."""
+        with self.transaction():
+            self._journal.clock(self.clock.as_json())
+
     def reschedule(self) -> None:
         """Work out anew what is due when, after ``settings`` were changed."""
         with self.transaction():
@@ -241,24 +246,31 @@ class Store:
         )
 
     def create_table(
-        self, ref: TableRef, resource: Mapping[str, Any], parts: Mapping[str, Part] | None = None
+        self,
+        ref: TableRef,
+        resource: Mapping[str, Any],
+        parts: Mapping[str, Part] | None = None,
+        *,
+        created_ms: int | None = None,
     ) -> Table:
         """``resource`` as in tables.insert; ``parts`` by partition id for what it shall hold from the start.
 
-        The dataset's default expirations apply where the resource has none of its own. A resource may name its ``type``
-        (VIEW, SNAPSHOT, CLONE, ...); else it follows from what it has. For CREATE OR REPLACE delete first, in one
-        transaction.
+        The dataset's default expirations apply where the resource has none of its own; a partition expiration of null
+        is one of its own, and means none. A resource may name its ``type`` (VIEW, SNAPSHOT, CLONE, ...); else it
+        follows from what it has. For CREATE OR REPLACE delete first, in one transaction. No part is older than the
+        table; a renamed one keeps the time of its creation, ``created_ms`` (managing-tables).
         """
         with self.transaction():
             dataset = self.get_dataset(ref.project, ref.dataset)
             if self.find_table(ref) is not None:
                 raise duplicate("Table", ref)
             now = self.now_ms()
-            kept = _with_default_expirations(dataset, definition.new_table(ref, resource), now)
+            created = now if created_ms is None else created_ms
+            kept = _with_default_expirations(dataset, resource, definition.new_table(ref, resource), created)
             fields = (kept.get("schema") or {}).get("fields") or []
             partitioning = parse_partitioning(kept)
             version = TableVersion(now, fields, {})
-            table = Table(next(self._table_ids), ref, kept, partitioning, version, now, now, now)
+            table = Table(next(self._table_ids), ref, kept, partitioning, version, created, now, now)
             first = _first_parts(table, parts or {}, now)
             table = replace(table, version=TableVersion(now, fields, first))
             self._journal.write(table, Write(now, fields, first))
@@ -570,6 +582,9 @@ class Store:
             yield from buried
 
     def _load(self, journal: SqliteJournal) -> None:
+        if self.clock.is_real:
+            self.clock.restore(journal.kept_clock())
+        journal.clock(self.clock.as_json())
         for dataset in journal.datasets():
             self._datasets[dataset.project, dataset.dataset] = dataset
             self._tables[dataset.project, dataset.dataset] = {}
@@ -618,21 +633,31 @@ def _with_pseudo_columns(rows: pa.Table, partition: str) -> pa.Table:
     return rows.append_column("_PARTITIONTIME", times).append_column("_PARTITIONDATE", dates)
 
 
-def _with_default_expirations(dataset: Dataset, resource: dict[str, Any], now: int) -> dict[str, Any]:
-    """A new time-partitioned table takes the default partition expiration instead of the table's (REST datasets)."""
+def _with_default_expirations(
+    dataset: Dataset, asked: Mapping[str, Any], resource: dict[str, Any], created: int
+) -> dict[str, Any]:
+    """A new time-partitioned table takes the default partition expiration instead of the table's (REST datasets).
+
+    ``asked`` is the resource as it was sent: only there a null can be told from what was left out.
+    """
     time, partition_ms = resource.get("timePartitioning"), dataset.default_ms("defaultPartitionExpirationMs")
     if time is not None and partition_ms is not None:
-        return {**resource, "timePartitioning": {"expirationMs": str(partition_ms), **time}}
+        default = {} if "expirationMs" in asked["timePartitioning"] else {"expirationMs": str(partition_ms)}
+        return {**resource, "timePartitioning": default | time}
     table_ms = dataset.default_ms("defaultTableExpirationMs")
     if table_ms is not None and "expirationTime" not in resource:
-        return {**resource, "expirationTime": str(now + table_ms)}
+        return {**resource, "expirationTime": str(created + table_ms)}
     return resource
 
 
 def _first_parts(table: Table, parts: Mapping[str, Part], now: int) -> dict[str, Part]:
     if not table.partitioning.is_partitioned and table.holds_rows:
-        return dict(parts) or {WHOLE: Part((), 0, 0, now)}
-    return {p: part for p, part in parts.items() if part.rows}
+        return {p: _not_older(part, table) for p, part in parts.items()} or {WHOLE: Part((), 0, 0, now)}
+    return {p: _not_older(part, table) for p, part in parts.items() if part.rows}
+
+
+def _not_older(part: Part, table: Table) -> Part:
+    return part if part.modified_ms >= table.created_ms else part.at(table.created_ms)
 
 
 def _without_empty(partitioning: Partitioning, changed: Mapping[str, Part | None]) -> dict[str, Part | None]:

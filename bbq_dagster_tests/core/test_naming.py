@@ -19,6 +19,7 @@ from bbq_dagster.core.naming import (
     backup_table,
     copy_id,
     dataset_source_of,
+    is_created_first,
     job_id,
     source_of,
     version_id,
@@ -50,10 +51,11 @@ def name_of(
     *,
     created_at: datetime = CREATED,
     supersedes: Sequence[str] = (),
+    attempt: int = 1,
     salt: str = "",
 ) -> str:
     stated = units or [(source.unit(), a_state())]
-    return backup_table(source, stated, created_at=created_at, supersedes=supersedes, salt=salt)
+    return backup_table(source, stated, created_at=created_at, supersedes=supersedes, attempt=attempt, salt=salt)
 
 
 # Backup datasets
@@ -207,6 +209,7 @@ def test_the_time_in_a_name_is_utc_whatever_the_zone_of_the_state() -> None:
         pytest.param(name_of(units=[(ORDERS.unit("20260101"), a_state())]), id="a partition of it"),
         pytest.param(name_of(units=[*STATED, (ORDERS.unit("20260101"), a_state())]), id="one unit more"),
         pytest.param(name_of(supersedes=["v1"]), id="after a version that shows the same state"),
+        pytest.param(name_of(attempt=2), id="after a copy that failed"),
         pytest.param(name_of(salt="run"), id="asked for although nothing changed"),
     ],
 )
@@ -307,6 +310,45 @@ def test_one_fact_that_differs_makes_another_name(
     assert _name(stated) != _name(tuple(changed))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("copy", "expected"),
+    [
+        pytest.param(a_copy(ORDERS.unit()), False, id="an unpartitioned table: the copy job creates it"),
+        pytest.param(a_copy(days(1)[0]), True, id="a partition: the expirations of its source must not come along"),
+        pytest.param(a_copy(EVENTS.unit(), whole_table_of=days(2)), True, id="a whole partitioned table"),
+        pytest.param(
+            replace(a_copy(ORDERS.unit()), destination=SALES.table(name_of(SALES.table("t" * 1024))).unit()),
+            True,
+            id="a shortened name: its description has the whole one",
+        ),
+        pytest.param(
+            replace(a_copy(ORDERS.unit()), destination=SALES.table(name_of(SALES.table("orders-cut"))).unit()),
+            True,
+            id="a name that reads as shortened",
+        ),
+        pytest.param(
+            replace(a_copy(ORDERS.unit()), destination=SALES.table(name_of(SALES.table("orders-cut-"))).unit()),
+            False,
+            id="a name that does not",
+        ),
+    ],
+)
+def test_a_backup_table_is_created_first_where_a_copy_job_would_bring_too_much_or_too_little(
+    copy: Copy, expected: bool
+) -> None:
+    assert is_created_first(copy) is expected
+
+
+@given(_STATED)
+def test_whatever_does_not_lead_back_to_its_source_is_created_first(
+    stated: tuple[TableRef, State, datetime, list[str], str],
+) -> None:
+    name = _name(stated)
+    copy = replace(a_copy(ORDERS.unit()), destination=SALES.table(name).unit())
+
+    assert is_created_first(copy) is (source_of(name) is None)
+
+
 # Jobs and versions
 
 
@@ -322,6 +364,13 @@ def test_what_is_not_the_copy_itself_does_not_change_its_id() -> None:
     copy = a_copy(EVENTS.unit(), whole_table_of=days(3))
 
     assert copy_id(copy) == copy_id(replace(copy, units=copy.units[:1]))
+
+
+def test_one_source_and_two_destinations_are_two_copies() -> None:
+    copy = a_copy(ORDERS.unit())
+
+    assert copy_id(copy) != copy_id(replace(copy, destination=SALES.table("elsewhere").unit()))
+    assert copy_id(copy) != copy_id(replace(copy, source=EVENTS.unit()))
 
 
 def test_attempts_and_tries_are_not_confused() -> None:

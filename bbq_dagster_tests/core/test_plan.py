@@ -209,6 +209,12 @@ def test_the_attempt_of_a_whole_table_counts_the_unit_that_failed_most() -> None
     assert copy.attempt == 5
 
 
+def test_what_failed_is_tried_again_in_another_backup_table() -> None:
+    plans = [planned(a_scan(a_table(), record=a_record(failures={ORDERS.unit(): count}))) for count in (0, 1)]
+
+    assert len({plan.backups[0].destination for plan in plans}) == 2
+
+
 def test_a_state_that_looks_the_same_after_another_version_gets_another_name() -> None:
     scans = [
         a_scan(a_table(state=State()), record=a_record(a_version(ORDERS.unit(), captured_at=at)))
@@ -364,6 +370,21 @@ def test_an_unfinished_copy_of_a_unit_that_is_gone_is_still_asked_for() -> None:
     assert planned(a_scan(record=a_record(unfinished=[open_copy]))).copies == (open_copy,)
 
 
+def test_an_unfinished_copy_that_is_not_adopted_is_left_alone_and_so_are_its_units() -> None:
+    mine, other = a_copy(ORDERS.unit()), a_copy(EVENTS.unit())
+    scan = a_scan(a_table(), a_table(EVENTS), record=a_record(unfinished=[mine, other]))
+    plan = plan_backup(
+        [(scan.changes(), scan.record)],
+        into=BACKUPS,
+        now=NOW,
+        quota=PLENTY,
+        adopted=lambda copy: copy.source == ORDERS.unit(),
+    )
+
+    assert plan.copies == (mine,)
+    assert plan.backups == ()
+
+
 # Quota
 
 
@@ -451,11 +472,46 @@ def test_tables_that_are_equally_urgent_go_in_the_order_of_their_names() -> None
     assert [unit.table.table for unit in copied(planned(scan, quota=Quota(2, 10)))] == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        pytest.param(4, 4, id="all four fit"),
+        pytest.param(3, 3, id="three of four fit"),
+        pytest.param(1, 1, id="one of four fits"),
+        pytest.param(0, 0, id="none fits"),
+    ],
+)
+def test_of_partitions_that_are_copied_one_by_one_as_many_go_as_fit(left: int, expected: int) -> None:
+    plan = planned(with_partitions(4, of=10), quota=Quota(left, 10))
+
+    assert copied(plan) == days(4)[:expected]
+    assert postponed(plan) == days(4)[expected:]
+    assert [backup.why_so for backup in plan.backups] == [f"{expected} of 10 partitions: a copy job each"][:expected]
+
+
+def test_the_rest_of_a_table_goes_into_another_backup_table() -> None:
+    scan = with_partitions(4, of=10)
+    first = planned(scan, quota=Quota(3, 10))
+    rest = planned(replace(scan, record=replace(scan.record, unfinished=first.copies)))
+
+    assert copied(rest) == days(4)[3:]
+    assert rest.backups[0].destination != first.backups[0].destination
+
+
 def test_unfinished_copies_take_their_part_of_the_quota() -> None:
     scan = a_scan(a_table(), record=a_record(unfinished=[a_copy(EVENTS.unit()), a_copy(EVENTS.unit("20260101"))]))
 
     assert postponed(planned(scan, quota=Quota(2, 10))) == [ORDERS.unit()]
     assert copied(planned(scan, quota=Quota(3, 10))) == [ORDERS.unit()]
+
+
+def test_more_unfinished_copies_than_quota_leave_nothing_for_others() -> None:
+    scan = with_partitions(4, of=10)
+    begun = [a_copy(SALES.table(name).unit()) for name in "ab"]
+    plan = planned(replace(scan, record=replace(scan.record, unfinished=tuple(begun))), quota=Quota(1, 10))
+
+    assert copied(plan) == []
+    assert postponed(plan) == days(4)
 
 
 def test_unfinished_copies_are_finished_although_the_quota_is_used_up() -> None:

@@ -115,6 +115,17 @@ def test_units_with_the_same_reason_share_a_line(count: int, expected: str) -> N
     assert len([line for line in lines if "never backed up" in line]) == 1
 
 
+def test_units_between_which_the_reason_changes_still_share_their_lines() -> None:
+    seen = [UnitState(unit, a_state(rows=11 + place % 2)) for place, unit in enumerate(days(4))]
+    record = a_record(*(a_version(unit) for unit in days(4)))
+
+    lines = str(planned(a_scan(a_partitioned_table(), partitions=seen, record=record))).splitlines()
+    assert [line.strip() for line in lines[-2:]] == [
+        "events$20240101, events$20240103: 11 rows, the last backup has 10",
+        "events$20240102, events$20240104: 12 rows, the last backup has 10",
+    ]
+
+
 @pytest.mark.parametrize(
     ("count", "limit", "expected"),
     [

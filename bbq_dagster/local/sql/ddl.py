@@ -413,7 +413,7 @@ def _alter_column(action: exp.AlterColumn, table: Table, setting: _Setting) -> N
 
 def _rename_table(action: exp.AlterRename, table: Table, setting: _Setting) -> None:
     new = TableRef(table.ref.project, table.ref.dataset, action.this.name)
-    setting.store.create_table(new, table.resource, table.parts)
+    setting.store.create_table(new, table.resource, table.parts, created_ms=table.created_ms)
     setting.store.delete_table(table.ref)
 
 

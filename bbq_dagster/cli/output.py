@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -17,7 +18,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bbq_dagster.apply.copying import Progress as CopyProgress
+if TYPE_CHECKING:
+    from bbq_dagster.apply.copying import Progress as CopyProgress
+
+_NO_FOLDING = 100_000
+"""Columns of a pipe: wider than any row."""
 
 
 def show_json(value: object) -> None:
@@ -43,26 +48,53 @@ def jsonable(value: object) -> object:
 
 
 def show_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[str] = ()
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    numbers: Sequence[str] = (),
+    empty: str = "nothing",
 ) -> None:
-    """Columns that are named in ``numbers`` are set to the right; times are shown to the second, in UTC."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
+    """Columns that are named in ``numbers`` are set to the right; times are shown to the second, in UTC.
+
+    Where there are no rows, the sentence ``empty`` stands in place of the table.
+    """
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
     for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+        is_number = column in numbers
+        table.add_column(column, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
     for row in rows:
         table.add_row(*(escape(_cell(value)) for value in row))
-    console().print(table)
+    if not table.row_count:
+        click.echo(empty)
+        return
+    to_stdout = console()
+    with to_stdout.capture() as drawn:
+        to_stdout.print(table)
+    # By click, which is told when the reader of a pipe goes away; rich would end the process.
+    click.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 def console() -> Console:
     """To standard output. A pipe has no width: rows are then not folded."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=200)
+    return console if console.is_terminal else Console(highlight=False, width=_NO_FOLDING)
+
+
+@contextmanager
+def waiting_for(what: str) -> Iterator[None]:
+    """Say on a terminal what is under way; elsewhere say nothing."""
+    to_stderr = Console(stderr=True)
+    if not to_stderr.is_terminal:
+        yield
+        return
+    with to_stderr.status(f"{what} …"):
+        yield
 
 
 @contextmanager
 def progress_bar(title: str, total: int, *, hidden: bool) -> Iterator[Bar]:
-    """A bar on standard error while units are copied; a line every 10 s where there is no terminal."""
+    """A bar on standard error while the copy jobs run; a line every 10 s where there is no terminal."""
     if hidden:
         yield Bar(None)
         return

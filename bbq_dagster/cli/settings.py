@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from bbq_dagster.cli.options import as_json
 from bbq_dagster.cli.output import show_json, show_table
 from bbq_dagster.core.tables import TableRef
 from bbq_dagster.settings import json_schema, load_settings
@@ -19,16 +20,21 @@ def settings() -> None:
 
 
 @settings.command()
+@as_json
 @click.pass_obj
-def check(config: Path | None) -> None:
+def check(config: Path | None, as_json: bool) -> None:
     """Say that bbq.yaml is right, or all that is wrong with it."""
     loaded = load_settings(config, os.environ)
-    click.echo(f"{loaded.path}: {len(loaded.sources)} source projects into {loaded.backup_project}")
+    projects = [source.project for source in loaded.sources]
+    if as_json:
+        show_json({"path": loaded.path, "backup_project": loaded.backup_project, "sources": projects})
+    else:
+        click.echo(f"{loaded.path} is right: {', '.join(projects)} into {loaded.backup_project}")
 
 
 @settings.command()
 @click.argument("table")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json
 @click.pass_obj
 def policy(config: Path | None, table: str, as_json: bool) -> None:
     """Show the policy that holds for TABLE (project.dataset.table), and which level set each value."""
@@ -37,12 +43,11 @@ def policy(config: Path | None, table: str, as_json: bool) -> None:
     effective, exclusion = loaded.policy_for(ref), loaded.exclusion(ref)
     values = [(field.name, getattr(effective, field.name)) for field in fields(effective)]
     if as_json:
-        show_json(
-            {"table": str(ref), "left_out": exclusion, **{n: {"value": s.value, "set_by": s.set_by} for n, s in values}}
-        )
+        policy = {name: {"value": setting.value, "set_by": setting.set_by} for name, setting in values}
+        show_json({"table": ref, "left_out": exclusion, "policy": policy})
         return
     show_table(f"Policy of {ref}", ("key", "value", "set by"), [(n, s.value, s.set_by) for n, s in values])
-    click.echo(f"left out: {exclusion}" if exclusion else "it is backed up")
+    click.echo(f"left out: it is {exclusion}" if exclusion else "it is backed up")
 
 
 @settings.command()

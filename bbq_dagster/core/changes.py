@@ -54,6 +54,9 @@ _NOTHING_TO_PROTECT = "empty, and never backed up: nothing to protect yet"
 _NOTHING_LISTED = "BigQuery lists no partition of it: it is looked at again next time"
 
 
+_AT_REST = frozenset({Verdict.UNCHANGED, Verdict.EMPTY})
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A verdict on one unit with its reason in words that a user can read."""
@@ -134,6 +137,9 @@ def _modified(seen: _Seen) -> str | None:
 
 def _differs(seen: _Seen) -> str | None:
     state, last = seen.state, seen.last
+    if state == last.source and state.modified_at is not None and state.modified_at + STREAMING_WAIT < last.captured_at:
+        # The very state that was copied, when nothing was on its way: another copy would differ in the same way.
+        return None
     if state.rows is not None and last.rows is not None and state.rows != last.rows:
         return f"{_count(state.rows)} rows, the last backup has {_count(last.rows)}"
     if state.size_bytes is not None and last.size_bytes is not None and state.size_bytes != last.size_bytes:
@@ -148,7 +154,7 @@ def _unknown(seen: _Seen) -> str | None:
 
 def _returned(seen: _Seen) -> str | None:
     """An undropped dataset, a partition that a listing missed: only a new version ends an absence on record."""
-    return None if seen.absence is None else f"it had {seen.absence} and is there again"
+    return None if seen.absence is None else f"it was recorded as {seen.absence}, and is there again"
 
 
 _RULES: tuple[tuple[Verdict, Callable[[_Seen], str | None]], ...] = (
@@ -165,7 +171,10 @@ _RULES: tuple[tuple[Verdict, Callable[[_Seen], str | None]], ...] = (
 
 
 def detect_change(table: SourceTable, unit: UnitState, last: Version | None, absence: Absence | None = None) -> Change:
-    """Compare a unit with its newest live version; the original BBQ's predicate (its rules 4 to 8) is the floor.
+    """Compare a unit with its newest live version.
+
+    The original BBQ's predicate (its rules 4 to 8) is the floor, but for empty tables: it copied those that were never
+    backed up.
 
     First match wins:
 
@@ -259,7 +268,7 @@ def _are_all_settled(table: SourceTable, changes: Sequence[Change], copied: froz
     """
     is_complete = sum(change.state.rows or 0 for change in changes) == table.state.rows
     return is_complete and all(
-        change.unit.partition != UNPARTITIONED and (change.unit in copied or change.verdict is Verdict.UNCHANGED)
+        change.unit.partition != UNPARTITIONED and (change.unit in copied or change.verdict in _AT_REST)
         for change in changes
     )
 

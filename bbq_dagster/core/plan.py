@@ -124,11 +124,11 @@ def plan_backup(
     """Plan the copies of all units that are ``wanted``, into project ``into``.
 
     * Copies that an earlier run planned and did not finish come first and keep their names, those that are
-      ``adopted``; units in such copies wait for them.
+      ``adopted``; units in others are postponed, as another run may have them in hand.
     * An unpartitioned table is one copy job.
     * A partitioned table goes into one backup table a run: by one copy job as a whole where that is fewer jobs for
-      little more storage (at least ``whole_table_share`` of its partitions are wanted) or the only documented way
-      (``__NULL__``, ``__UNPARTITIONED__``), otherwise by one copy job per partition.
+      little more storage (at least ``whole_table_share`` of its partitions are wanted), the only documented way
+      (``__NULL__``, ``__UNPARTITIONED__``) or the only one that a day's quota allows; else by one per partition.
     * What does not fit into ``quota`` is postponed; the longest-unprotected tables go first.
     """
     datasets = list(datasets)
@@ -146,13 +146,18 @@ def plan_backup(
             most_jobs=quota.copy_jobs_per_day,
         )
     ]
+    elsewhere = in_hand - {unit.unit for copy in unfinished for unit in copy.units}
     granted, postponed = _fit(wishes, replace(quota, copy_jobs_left=quota.copy_jobs_left - len(unfinished)))
     every = [change for changes, _ in datasets for change in changes.changes]
     return BackupPlan(
         planned_at=now,
         backups=tuple(_backup_of(wish, into=into, salt=salt) for wish in granted),
         unfinished=unfinished,
-        postponed=(*postponed, *(Postponed(c.unit, c.reason) for c in every if c.verdict is Verdict.WAITS)),
+        postponed=(
+            *postponed,
+            *(Postponed(c.unit, _IN_HAND) for c in every if c.unit in elsewhere and wanted(c)),
+            *(Postponed(c.unit, c.reason) for c in every if c.verdict is Verdict.WAITS),
+        ),
         emptied=tuple(change for change in every if change.verdict is Verdict.EMPTIED),
         vanished=tuple(gone for changes, _ in datasets for gone in changes.vanished),
         left_out=tuple(left for changes, _ in datasets for left in changes.left_out),
@@ -160,6 +165,9 @@ def plan_backup(
         unchanged=sum(change.verdict is Verdict.UNCHANGED for change in every) + _unlisted_units(datasets),
         changes=tuple(changes for changes, _ in datasets),
     )
+
+
+_IN_HAND = "in a copy that another run has planned, and has not finished yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +188,11 @@ class _Wish:
     @property
     def unprotected_since(self) -> datetime:
         """When its longest-waiting unit was last captured; the beginning of time where one never was."""
-        never = datetime.min.replace(tzinfo=UTC)
-        return min(never if change.last is None else change.last.captured_at for change in self.chosen)
+        return min(map(_last_captured, self.chosen))
+
+    def most_urgent(self, count: int) -> _Wish:
+        """So many of its units, the longest-unprotected ones."""
+        return replace(self, chosen=tuple(sorted(self.chosen, key=_last_captured)[:count]))
 
 
 def _wishes(
@@ -203,6 +214,10 @@ def _wishes(
             yield _Wish(dataset, tables[ref], record, chosen, len(listed), why_whole)
 
 
+def _last_captured(change: Change) -> datetime:
+    return datetime.min.replace(tzinfo=UTC) if change.last is None else change.last.captured_at
+
+
 def _fit(wishes: Iterable[_Wish], quota: Quota) -> tuple[list[_Wish], list[Postponed]]:
     """Those that fit into the quota, the longest-unprotected first, and what has to wait.
 
@@ -213,11 +228,12 @@ def _fit(wishes: Iterable[_Wish], quota: Quota) -> tuple[list[_Wish], list[Postp
     waiting: list[Change] = []
     left = max(0, quota.copy_jobs_left)
     for wish in sorted(wishes, key=lambda wish: (wish.unprotected_since, wish.table.ref)):
-        taken = wish if wish.jobs <= left else replace(wish, chosen=() if wish.why_whole else wish.chosen[:left])
+        taken = wish if wish.jobs <= left else wish.most_urgent(left)
         if taken.chosen:
             granted.append(taken)
             left -= taken.jobs
-        waiting += wish.chosen[len(taken.chosen) :]
+        kept = {change.unit for change in taken.chosen}
+        waiting += [change for change in wish.chosen if change.unit not in kept]
     reason = f"waits for quota: {quota.copy_jobs_per_day:,} copy jobs a day are used up or promised"
     return granted, [Postponed(change.unit, reason) for change in waiting]
 
@@ -285,13 +301,16 @@ def request(changes: DatasetChanges, units: Iterable[Unit], *, by: str) -> tuple
     A table stands for all its partitions. Empty and unchanged units are copied as well (the original's on-demand
     rule); views, external tables, tables without a schema and what does not exist come back with a reason.
     """
-    found = {change.unit for change in changes.changes}
+    of_table: dict[TableRef, set[Unit]] = {}
+    for change in changes.changes:
+        of_table.setdefault(change.unit.table, set()).add(change.unit)
     reasons = {left.table: left.reason for left in changes.left_out}
     reasons |= dict.fromkeys(changes.unlisted, "its partitions were not listed")
     wanted: set[Unit] = set()
     missing: dict[Unit, str] = {}
     for unit in units:
-        matching = {unit} & found or {one for one in found if unit.partition is None and one.table == unit.table}
+        there = of_table.get(unit.table, set())
+        matching = there if unit.partition is None else {unit} & there
         wanted |= matching
         if not matching:
             missing[unit] = reasons.get(unit.table) or "there is no such table or partition"

@@ -107,8 +107,4 @@ class Unit:
 
     @property
     def sort_key(self) -> tuple[str, str, str, str]:
-        return (*_parts(self.table), self.partition or "")
-
-
-def _parts(table: TableRef) -> tuple[str, str, str]:
-    return table.project, table.dataset, table.table
+        return self.table.project, self.table.dataset, self.table.table, self.partition or ""

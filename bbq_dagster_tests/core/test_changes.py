@@ -205,7 +205,7 @@ def test_a_verdict_says_whether_a_copy_is_needed(verdict: Verdict, expected: boo
         (a_state(rows=1000), VERSION, None, "1,000 rows, the last backup has 10"),
         (a_state(size_bytes=1000), VERSION, None, "1,000 bytes, the last backup has 100"),
         (State(), VERSION, None, "BigQuery does not say when it was modified, or how many rows it has"),
-        (a_state(), VERSION, Absence.VANISHED, "it had vanished and is there again"),
+        (a_state(), VERSION, Absence.VANISHED, "it was recorded as vanished, and is there again"),
         (a_state(), VERSION, None, "unchanged since 2026-01-31 02:00:00 UTC"),
     ],
 )
@@ -245,6 +245,31 @@ def test_nothing_without_rows_takes_the_place_of_a_version_with_rows(state: Stat
     empty = replace(state, rows=0)
 
     assert not detect_change(a_table(), UnitState(ORDERS.unit(), empty), VERSION).needs_copy
+
+
+# A difference that a new copy would have as well
+
+LONG_AGO = CAPTURED - STREAMING_WAIT - MICROSECOND
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        pytest.param(a_state(rows=11, modified_at=LONG_AGO), Verdict.UNCHANGED, id="the very state that was copied"),
+        pytest.param(
+            a_state(rows=11, modified_at=CAPTURED - STREAMING_WAIT),
+            Verdict.DIFFERS,
+            id="rows may have been on their way",
+        ),
+        pytest.param(a_state(rows=12, modified_at=LONG_AGO), Verdict.DIFFERS, id="another state"),
+        pytest.param(a_state(rows=11, modified_at=None), Verdict.DIFFERS, id="it is not known when it was written"),
+    ],
+)
+def test_a_copy_that_differs_from_its_source_for_good_is_not_made_every_day(state: State, expected: Verdict) -> None:
+    source = a_state(rows=11, modified_at=state.modified_at)
+    last = a_version(ORDERS.unit(), rows=10, source=source)
+
+    assert detect_change(a_table(), UnitState(ORDERS.unit(), state), last).verdict is expected
 
 
 # What came back

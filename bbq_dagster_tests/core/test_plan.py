@@ -383,9 +383,21 @@ def test_an_unfinished_copy_that_is_not_adopted_is_left_alone_and_so_are_its_uni
 
     assert plan.copies == (mine,)
     assert plan.backups == ()
+    assert {str(item.unit): item.reason for item in plan.postponed} == {
+        str(EVENTS): "in a copy that another run has planned, and has not finished yet"
+    }
 
 
 # Quota
+
+
+def test_of_a_table_that_fits_in_part_the_longest_unprotected_partitions_go_first() -> None:
+    scan = with_partitions(2, of=10, extra=("20300101",))
+
+    plan = planned(scan, quota=Quota(1, 10))
+
+    assert copied(plan) == [EVENTS.unit("20300101")]
+    assert postponed(plan) == days(2)
 
 
 @pytest.mark.parametrize(

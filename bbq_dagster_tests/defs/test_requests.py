@@ -26,7 +26,7 @@ def a_copy(*keys: str, source: str | None = None, rows: int = 1, attempt: int = 
 
 
 def a_plan(*copies: Copy, failures: Iterable[DatasetFailure] = ()) -> BackupPlan:
-    backups = [TableBackup(copy.source.table, copy.destination.table, "EU", (copy,), True, "") for copy in copies]
+    backups = [TableBackup(copy.source.table, copy.destination.table, "EU", (copy,), "") for copy in copies]
     return BackupPlan(NOW, tuple(backups), failures=tuple(failures))
 
 

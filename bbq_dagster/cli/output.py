@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
     from bbq_dagster.apply.copying import Progress as CopyProgress
 
 _NO_FOLDING = 100_000
-"""Columns of a pipe: wider than any row."""
+"""Width of a pipe, in characters: more than any row."""
+_FOLDED = 19
+"""As wide as a time, which is then not broken."""
+_BETWEEN = 3
+"""What rich puts between two columns."""
 
 
 def show_json(value: object) -> None:
@@ -57,22 +62,46 @@ def show_table(
 ) -> None:
     """Columns that are named in ``numbers`` are set to the right; times are shown to the second, in UTC.
 
-    Where there are no rows, the sentence ``empty`` stands in place of the table.
+    Where there are no rows, the sentence ``empty`` stands in place of the table. On a terminal that is too narrow for
+    the columns, each row becomes a paragraph under its first cell.
     """
+    cells = [[_cell(value) for value in row] for row in rows]
+    to_stdout = console()
+    if not cells:
+        click.echo(empty)
+    elif _needed_width(columns, cells, numbers) > to_stdout.width:
+        click.echo("\n\n".join([title, *(_paragraph(columns, row) for row in cells)]))
+    else:
+        click.echo(_drawn(_table(title, columns, cells, numbers), to_stdout))
+
+
+def _table(title: str, columns: Sequence[str], cells: Sequence[Sequence[str]], numbers: Sequence[str]) -> Table:
     table = Table(title=title or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
     for column in columns:
         is_number = column in numbers
         table.add_column(column, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(_cell(value)) for value in row))
-    if not table.row_count:
-        click.echo(empty)
-        return
-    to_stdout = console()
+    for row in cells:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def _drawn(table: Table, to_stdout: Console) -> str:
+    """As text, to be written by click: it is told when the reader of a pipe goes away; rich would end the process."""
     with to_stdout.capture() as drawn:
         to_stdout.print(table)
-    # By click, which is told when the reader of a pipe goes away; rich would end the process.
-    click.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))
+    return "\n".join(line.rstrip() for line in drawn.get().splitlines())
+
+
+def _needed_width(columns: Sequence[str], cells: Sequence[Sequence[str]], numbers: Sequence[str]) -> int:
+    """Numbers and short texts stay on one line, longer texts are folded to lines of ``_FOLDED`` at least."""
+    widest = [max(cell_len(text) for text in column) for column in zip(columns, *cells, strict=True)]
+    kept = [width if name in numbers else min(width, _FOLDED) for name, width in zip(columns, widest, strict=True)]
+    return sum(kept) + _BETWEEN * len(columns)
+
+
+def _paragraph(columns: Sequence[str], row: Sequence[str]) -> str:
+    label = max(map(len, columns))
+    return "\n".join([row[0], *(f"  {name:<{label}}  {text}" for name, text in zip(columns[1:], row[1:], strict=True))])
 
 
 def console() -> Console:

@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint types unit dev bench schema clean
+.PHONY: demo test lint types unit dev bench peers schema clean
 
 demo: $(READY)            ## the main job end to end on the embedded BigQuery
 	$(BIN)/bbq demo
@@ -28,11 +28,14 @@ bench: $(READY)           ## make bench NAME=calls_idle
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=… of:"; ls benchmarks/*.py | xargs -n1 basename | grep -v '^_' | sed 's/\.py$$//;s/^/  /'; exit 2; }
 	$(BIN)/python -m benchmarks.$(NAME)
 
+peers: $(READY)           ## clients and suites not written here, on the embedded BigQuery; or make peers NAME=dbt
+	$(BIN)/python -m peers $(NAME)
+
 schema: $(READY)          ## write docs/bbq.schema.json anew
 	$(BIN)/bbq settings schema > docs/bbq.schema.json
 
 clean:
-	rm -rf $(VENV) .bbq .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .bbq .peers .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

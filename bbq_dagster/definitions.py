@@ -15,6 +15,8 @@ from bbq_dagster.defs.assets import build_backup_asset
 from bbq_dagster.defs.discovery import known_datasets
 from bbq_dagster.defs.jobs import backup_now
 from bbq_dagster.defs.resources import BbqResource
+from bbq_dagster.defs.restores import restore
+from bbq_dagster.defs.retention import retention, retention_daily
 from bbq_dagster.defs.sensors import build_daily_sensor, build_new_datasets_sensor
 from bbq_dagster.settings import Settings, Source, load_settings
 
@@ -33,7 +35,8 @@ def build_definitions(settings: Settings, datasets: Collection[DatasetRef], *, b
     """
     return dg.Definitions(
         assets=[build_backup_asset(dataset) for dataset in datasets],
-        jobs=[backup_now],
+        jobs=[backup_now, restore, retention],
+        schedules=[retention_daily],
         sensors=[
             *(_daily_sensor(settings, source, datasets) for source in settings.sources),
             build_new_datasets_sensor(settings, datasets),

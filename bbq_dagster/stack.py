@@ -5,28 +5,43 @@ Puts the parts together and decides nothing. Time comes in as ``now``, or as the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 from bbq_dagster.apply.backup import apply_backup
 from bbq_dagster.apply.backup import record_scan as apply_record_scan
 from bbq_dagster.apply.copying import CopyLimits, Progress
+from bbq_dagster.apply.expiry import RetentionReport, apply_retention
+from bbq_dagster.apply.holding import place_hold, release_hold
 from bbq_dagster.apply.report import BackupReport, UnitOutcome
+from bbq_dagster.apply.restore import RestoreReport, apply_restore, refuse_conflicts
+from bbq_dagster.apply.restore_look import look_at_world
 from bbq_dagster.apply.scan import ProjectScan, ScannedDataset, Scope, scan_project
+from bbq_dagster.apply.undelete import undelete
 from bbq_dagster.core.changes import Change
+from bbq_dagster.core.holds import Hold
 from bbq_dagster.core.inventory import Dataset
+from bbq_dagster.core.naming import job_id
 from bbq_dagster.core.plan import BackupPlan, DatasetFailure, Quota, plan_backup, request
+from bbq_dagster.core.restore import RestorePlan, plan_restore
+from bbq_dagster.core.restore_choice import Past, choose_versions
+from bbq_dagster.core.restore_record import ItemState, ItemStatus, item_statuses
+from bbq_dagster.core.restore_request import RestoreRequest
+from bbq_dagster.core.retention import Breaker, RetentionPlan, plan_retention
+from bbq_dagster.core.retention_policy import RetentionPolicy
+from bbq_dagster.core.retention_record import hold_of
 from bbq_dagster.core.selection import NotSelected
 from bbq_dagster.core.status import TableStatus, table_statuses
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
-from bbq_dagster.core.versions import Copy
+from bbq_dagster.core.versions import Copy, Version
 from bbq_dagster.errors import Refused
 from bbq_dagster.settings import Settings
 from bbq_dagster.warehouse.bigquery import BigQueryWarehouse
 from bbq_dagster.warehouse.catalog_store import BigQueryCatalog
 from bbq_dagster.warehouse.client import Patience, build_client
-from bbq_dagster.warehouse.port import Catalog, Warehouse
+from bbq_dagster.warehouse.port import Catalog, JobRef, Warehouse
 
 QUOTA_WINDOW = timedelta(hours=24)
 """BigQuery gives the daily quota of copy jobs back "at regular intervals throughout the day" (BigQuery: quotas)."""
@@ -61,9 +76,16 @@ class Stack:
         return self._plan(scans, failures, now=now)
 
     def plan_units(
-        self, units: Collection[Unit], *, now: datetime, by: str, only_changed: bool, salt: str
+        self,
+        units: Collection[Unit],
+        *,
+        now: datetime,
+        by: str,
+        only_changed: bool,
+        salt: str,
+        made: Collection[Unit] = frozenset(),
     ) -> BackupPlan:
-        """Plan a copy of these units; a table stands for all its partitions.
+        """Plan a copy of these units; a table stands for all its partitions, but for those that were ``made`` already.
 
         ``only_changed``: of those that still need one. Otherwise of all, changed or not: ``by`` says in the reason who
         asked, and ``salt`` tells two such requests apart. Raises ``Refused``, naming every unit that cannot be had.
@@ -80,7 +102,7 @@ class Stack:
             scans if only_changed else _request(scans, wanted, by=by),
             failures,
             now=now,
-            wanted=lambda change: change.needs_copy and is_named(change.unit),
+            wanted=lambda change: change.needs_copy and is_named(change.unit) and change.unit not in made,
             # Other runs may have copies of this dataset in hand at this moment: they finish these themselves.
             adopted=lambda copy: any(is_named(unit.unit) for unit in copy.units),
             salt="" if only_changed else salt,
@@ -95,6 +117,7 @@ class Stack:
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> BackupReport:
         """Carry out the plan. ``on_recorded`` gets each batch of outcomes once it is in the catalog."""
+        self.catalog.prepare()
         return apply_backup(
             plan,
             self.warehouse,
@@ -108,12 +131,132 @@ class Stack:
 
     def record_scan(self, plan: BackupPlan, *, run_id: str) -> None:
         """Record what the plan saw, without copying anything."""
+        self.catalog.prepare()
         apply_record_scan(plan, self.catalog, run_id=run_id, clock=self.clock)
+
+    def plan_restore(self, request: RestoreRequest, *, now: datetime) -> RestorePlan:
+        """Plan what ``request`` asks for, on what the catalog and the warehouse say now. Changes nothing."""
+        choice = choose_versions(request, *self._on_record(request), now=now)
+        sources = {chosen.version.unit.table.project for chosen in choice.chosen}
+        may_write = self.settings.restore_projects
+        world = look_at_world(self.warehouse, request, choice, may_look=sources.union(may_write))
+        return plan_restore(request, choice, world, may_write=may_write, now=now)
+
+    def apply_restore(
+        self, plan: RestorePlan, *, run_id: str, on_progress: Callable[[Progress], None] = lambda _: None
+    ) -> RestoreReport:
+        """Carry out a restore plan, or finish one that was begun.
+
+        Raises ``Refused`` for a plan with conflicts, and where the world has moved since it was made.
+        """
+        refuse_conflicts(plan)
+        self.catalog.prepare()
+        if not self.catalog.restore_events(plan.restore_id):
+            self._refuse_moved(plan)
+        return apply_restore(
+            plan,
+            self.warehouse,
+            self.catalog,
+            run_id=run_id,
+            clock=self.clock,
+            limits=self._copy_limits(),
+            on_progress=on_progress,
+        )
+
+    def restore_status(self, restore_id: str) -> tuple[ItemStatus, ...]:
+        """Where every item of a restore is. Raises ``Refused`` where nothing is on record of it."""
+        statuses = item_statuses(self.catalog.restore_events(restore_id))
+        if not statuses:
+            raise Refused(f"no restore {restore_id} is on record", hint="its plan tells the id; was it applied?")
+        open_jobs = {
+            JobRef(job_id(status.next_copy, tried=0), status.location): status.target
+            for status in statuses
+            if status.state is not ItemState.DONE
+        }
+        found = self.warehouse.copy_statuses(tuple(open_jobs)) if open_jobs else {}
+        running = {open_jobs[job] for job, status in found.items() if not status.is_done}
+        return tuple(replace(s, state=ItemState.IN_PROGRESS) if s.target in running else s for s in statuses)
+
+    def copy_job_quota(self, *, now: datetime) -> Quota:
+        """What is left of the day's copy jobs."""
+        used = self.catalog.copy_jobs_since(now - QUOTA_WINDOW)
+        return Quota.of_day(self.settings.limits.copy_jobs_per_day, used=used)
+
+    def _on_record(self, request: RestoreRequest) -> tuple[Mapping[DatasetRef, Past], list[Version]]:
+        if request.versions:
+            return {}, self.catalog.versions_by_id(wish.version_id for wish in request.versions)
+        return self.catalog.pasts({scope.dataset for scope in request.what}), []
+
+    def _refuse_moved(self, plan: RestorePlan) -> None:
+        """The same request, planned for the same instant, has to give the same plan."""
+        if self.plan_restore(plan.request, now=plan.planned_at).digest != plan.digest:
+            raise Refused(
+                f"{plan.restore_id}: the world has moved since this was planned: nothing was restored",
+                hint="a target or a version is not as it was: plan again, and look what is different",
+            )
 
     def status(self, projects: Collection[str] | None = None) -> tuple[TableStatus, ...]:
         """What the catalog says of all tables, or of those of these projects."""
         records = self.catalog.records(None)
         return table_statuses({ref: rec for ref, rec in records.items() if projects is None or ref.project in projects})
+
+    def plan_retention(
+        self, *, now: datetime, projects: Collection[str] | None = None, datasets: Collection[DatasetRef] | None = None
+    ) -> RetentionPlan:
+        """Plan what of these projects or datasets is deleted (None: of all on record).
+
+        Raises ``Refused`` for a policy without rules, and for a project that is no source.
+        """
+        for project in sorted({*(projects or ()), *(dataset.project for dataset in datasets or ())}):
+            self.settings.source(project)
+        limits = self.settings.limits
+        records = self.catalog.retention_records(datasets)
+        return plan_retention(
+            [record for record in records if projects is None or record.dataset.project in projects],
+            policy_for=cache(self._retention_of),
+            now=now,
+            holds=self.holds(),
+            breaker=Breaker(limits.retention_share_of_versions, limits.retention_share_of_bytes),
+            max_scan_age=timedelta(hours=limits.retention_max_scan_age_hours),
+        )
+
+    def apply_retention(self, plan: RetentionPlan, *, run_id: str, approved: str | None = None) -> RetentionReport:
+        """Delete what the plan lets go. Raises ``Refused`` where it needs approval, or is not the approved one."""
+        self.catalog.prepare()
+        return apply_retention(
+            plan,
+            self.warehouse,
+            self.catalog,
+            run_id=run_id,
+            clock=self.clock,
+            approved=approved,
+            threads=self.settings.limits.threads,
+            requests_per_second=self.settings.limits.requests_per_second,
+        )
+
+    def holds(self) -> list[Hold]:
+        """The holds that were not released, oldest first."""
+        return [hold_of(event) for event in self.catalog.holds()]
+
+    def hold(self, target: str, *, owner: str, reason: str, until: datetime | None, run_id: str) -> Hold:
+        """Forbid the deletion of what ``target`` names, from now on. Raises ``Refused`` where it names nothing."""
+        self.catalog.prepare()
+        now = self.clock()
+        return place_hold(self.catalog, target, owner=owner, reason=reason, until=until, now=now, run_id=run_id)
+
+    def release(self, hold_id: str, *, run_id: str) -> Hold:
+        """Release a hold. Raises ``Refused`` where there is none of that id."""
+        return release_hold(self.catalog, hold_id, now=self.clock(), run_id=run_id)
+
+    def undelete(self, version_id: str, *, run_id: str) -> Version:
+        """Bring a deleted version back. Raises ``Refused`` where BigQuery's time travel cannot do it."""
+        return undelete(version_id, self.warehouse, self.catalog, now=self.clock(), run_id=run_id)
+
+    def _retention_of(self, table: TableRef) -> RetentionPolicy | None:
+        """A project that is no source any more has no retention: its versions stay."""
+        if table.project not in {source.project for source in self.settings.sources}:
+            return None
+        return self.settings.policy_for(table).retention.value
 
     def _scan(
         self,
@@ -123,7 +266,6 @@ class Stack:
         datasets: Collection[DatasetRef] | None = None,
         partitions_of: Collection[TableRef] = (),
     ) -> tuple[list[ScannedDataset], list[DatasetFailure]]:
-        self.catalog.prepare()
         scope = Scope(self._excluded_dataset, self.settings.exclusion, self._streaming_wait)
         scans: list[ProjectScan] = [
             scan_project(

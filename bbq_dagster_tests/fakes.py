@@ -16,10 +16,14 @@ from threading import RLock
 from typing import Any, TypeVar
 
 from bbq_dagster.apply.pace import Runtime
-from bbq_dagster.core.catalog import Event, EventKind, fold_record, version_of
-from bbq_dagster.core.inventory import Dataset, SourceTable, State, UnitState
+from bbq_dagster.core.catalog import Event, EventKind, fold_record, live_events, version_of
+from bbq_dagster.core.inventory import Dataset, SourceTable, State, TableOptions, TableShape, UnitState
+from bbq_dagster.core.restore_choice import Past
+from bbq_dagster.core.restore_record import gone_of
+from bbq_dagster.core.retention import RetentionRecord
+from bbq_dagster.core.retention_record import RetentionFold, fold_holds
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
-from bbq_dagster.core.versions import Copy, DatasetRecord, Version
+from bbq_dagster.core.versions import Copy, DatasetRecord, Version, Writing
 from bbq_dagster.errors import BbqError, Permanent, Refused
 from bbq_dagster.warehouse.port import BackupTableFacts, CopyStatus, JobRef
 from bbq_dagster_tests.builders import LOCATION, NOW
@@ -213,7 +217,17 @@ class FakeWarehouse:
         self._tables[ref] = _Table("VIEW", self._clock.now())
 
     def delete_table(self, ref: TableRef) -> None:
-        del self._tables[ref]
+        """Both the scene's and the port's: one that is not there is deleted already."""
+        with self._call("delete_table", ref):
+            self._tables.pop(ref, None)
+
+    def delete_partition(self, unit: Unit) -> None:
+        with self._call("delete_partition", unit):
+            if unit.table in self._tables:
+                self._tables[unit.table].held.pop(unit.partition, None)
+
+    def has_table(self, ref: TableRef) -> bool:
+        return ref in self._tables
 
     def write(self, unit: Unit, *, rows: int) -> None:
         """Let a table or partition have these rows from now on."""
@@ -303,13 +317,27 @@ class FakeWarehouse:
             if expires:
                 raise Refused(f"{ref} has a default expiration")
 
-    def create_table_like(self, source: TableRef, destination: TableRef, *, description: str) -> None:
+    def ensure_restore_dataset(self, ref: DatasetRef, *, location: str) -> None:
+        with self._call("ensure_restore_dataset", ref):
+            dataset, _ = self._datasets.setdefault(ref, (Dataset(ref, location), False))
+            if dataset.location != location:
+                raise Refused(f"{ref} is in {dataset.location}, not in {location}")
+
+    def table_shapes(self, dataset: DatasetRef, location: str, tables: Collection[str]) -> Mapping[str, TableShape]:
+        with self._call("table_shapes", dataset):
+            found = {name: self._tables[dataset.table(name)] for name in tables if dataset.table(name) in self._tables}
+            return {name: _shape(table) for name, table in found.items()}
+
+    def create_table_like(
+        self, source: TableRef, destination: TableRef, *, description: str, options: TableOptions | None = None
+    ) -> None:
         with self._call("create_table_like", destination):
             self.creations.append(self._clock.monotonic())
             like = self._tables.get(source)
             if like is None:
                 raise Permanent(f"table {source} is not there", reason="notFound")
-            created = _Table("BASE TABLE", self._clock.now(), partitioned=like.partitioned, description=description)
+            described = description if options is None else options.description or ""
+            created = _Table("BASE TABLE", self._clock.now(), partitioned=like.partitioned, description=described)
             if self._tables.setdefault(destination, created).partitioned != like.partitioned:
                 raise Refused(f"{destination} is there, and not partitioned like {source}")
 
@@ -375,6 +403,10 @@ class FakeWarehouse:
         if destination is None and (not copy.whole_table or copy.destination.table.in_dataset not in self._datasets):
             return Permanent(f"table {copy.destination.table} is not there", reason="notFound")
         there = {} if destination is None else destination.held
+        if destination is None and copy.restore_id:
+            return Permanent(f"table {copy.destination.table} is not there", reason="notFound")
+        if copy.writing is not Writing.INTO_EMPTY:
+            return None
         if any(state.rows for name, state in there.items() if copy.whole_table or name == copy.destination.partition):
             return Permanent(f"{copy.destination} has data", reason="duplicate")
         return None
@@ -386,7 +418,12 @@ class FakeWarehouse:
         created = _Table(
             "BASE TABLE", job.started_at, partitioned=partitioned, expires=partitioned and job.source.expires
         )
-        self._tables.setdefault(job.copy.destination.table, created).held.update(job.captured)
+        held = self._tables.setdefault(job.copy.destination.table, created).held
+        if job.copy.writing is Writing.REPLACE and job.copy.whole_table:
+            held.clear()
+        if job.copy.writing is Writing.APPEND:
+            job.captured = {name: _sum(held.get(name), state) for name, state in job.captured.items()}
+        held.update(job.captured)
         self.written[job.copy.destination] += 1
 
     def _status(self, job: _Job) -> CopyStatus:
@@ -414,6 +451,10 @@ class FakeCatalog:
     def of_kind(self, kind: EventKind) -> list[Event]:
         return [event for event in self.events if event.event is kind]
 
+    def _live(self) -> list[Event]:
+        """Those of the versions that were not deleted."""
+        return [event for event in live_events(self.events) if event.event is EventKind.VERSION_CREATED]
+
     def prepare(self) -> None:
         with self.calls.call("prepare"):
             pass
@@ -428,17 +469,57 @@ class FakeCatalog:
 
     def copy_jobs_since(self, since: datetime) -> int:
         with self.calls.call("copy_jobs_since"):
-            return len({event.copy_id for event in self.of_kind(EventKind.COPY_PLANNED) if event.recorded_at >= since})
+            planned = (*self.of_kind(EventKind.COPY_PLANNED), *self.of_kind(EventKind.RESTORE_PLANNED))
+            return len({event.copy_id for event in planned if event.recorded_at >= since})
 
     def append(self, events: Sequence[Event]) -> None:
         with self.calls.call("append", ", ".join(sorted({event.event for event in events}))):
             self._events.update({event.event_id: event for event in events})
 
+    def versions_by_id(self, version_ids: Iterable[str]) -> list[Version]:
+        with self.calls.call("versions_by_id"):
+            wanted = frozenset(version_ids)
+            made = [version_of(e) for e in self._live() if e.version_id in wanted]
+            return sorted(made, key=lambda version: version.captured_at, reverse=True)
+
+    def pasts(self, datasets: Collection[DatasetRef]) -> Mapping[DatasetRef, Past]:
+        with self.calls.call("pasts"):
+            return {dataset: self._past(dataset) for dataset in datasets}
+
+    def _past(self, dataset: DatasetRef) -> Past:
+        events = [event for event in self.events if event.unit.table.in_dataset == dataset]
+        versions = (version_of(event) for event in self._live() if event.unit.table.in_dataset == dataset)
+        absences = (gone_of(e) for e in events if e.event in (EventKind.EMPTIED, EventKind.VANISHED))
+        return Past(tuple(versions), tuple(absences))
+
+    def restore_events(self, restore_id: str) -> list[Event]:
+        with self.calls.call("restore_events", restore_id):
+            found = [event for event in self.events if event.restore_id == restore_id]
+            return sorted(found, key=lambda event: event.recorded_at)
+
     def versions(self, tables: Iterable[TableRef]) -> list[Version]:
         with self.calls.call("versions"):
             wanted = frozenset(tables)
-            made = [version_of(e) for e in self.of_kind(EventKind.VERSION_CREATED) if e.unit.table in wanted]
+            made = [version_of(event) for event in self._live() if event.unit.table in wanted]
             return sorted(made, key=lambda version: version.captured_at, reverse=True)
+
+    def retention_records(self, datasets: Collection[DatasetRef] | None) -> list[RetentionRecord]:
+        with self.calls.call("retention_records"):
+            folds = {dataset: RetentionFold(dataset) for dataset in datasets or ()}
+            for event in self.events:
+                dataset = DatasetRef(event.source_project, event.source_dataset)
+                if datasets is None or dataset in folds:
+                    folds.setdefault(dataset, RetentionFold(dataset)).take(event)
+            return [fold.record() for fold in folds.values()]
+
+    def holds(self) -> list[Event]:
+        with self.calls.call("holds"):
+            return fold_holds(self.events)
+
+    def events_of_version(self, version_id: str) -> list[Event]:
+        with self.calls.call("events_of_version", version_id):
+            found = [event for event in self.events if event.version_id == version_id]
+            return sorted(found, key=lambda event: (event.recorded_at, event.event))
 
     def history(self, datasets: Collection[DatasetRef] | None, *, limit: int) -> list[Event]:
         with self.calls.call("history"):
@@ -448,3 +529,12 @@ class FakeCatalog:
 
 def _state(rows: int, at: datetime) -> State:
     return State(rows, rows * BYTES_PER_ROW, at)
+
+
+def _sum(there: State | None, added: State) -> State:
+    return _state(((there.rows if there else 0) or 0) + (added.rows or 0), added.modified_at or NOW)
+
+
+def _shape(table: _Table) -> TableShape:
+    columns = (("day", "DATE"), ("n", "INT64"))
+    return TableShape(table.kind, columns, *(("day", "DATE") if table.partitioned else ()))

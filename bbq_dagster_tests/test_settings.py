@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterator
-from datetime import time
+from datetime import time, timedelta
 from pathlib import Path
 from typing import get_args
 from zoneinfo import ZoneInfo
@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from bbq_dagster.core.policy import EffectivePolicy, Override, Policy, Setting
+from bbq_dagster.core.retention_policy import RetentionPolicy, RetentionRules
 from bbq_dagster.core.selection import Patterns, Selection
 from bbq_dagster.core.tables import TableRef
 from bbq_dagster.errors import Refused, SettingsInvalid
 from bbq_dagster.settings import CatalogSettings, Limits, Settings, Source, json_schema, load_settings
 from bbq_dagster.settings.document import read_document
-from bbq_dagster.settings.schema import LimitsKeys, PolicyKeys, SettingsKeys, keys_at
+from bbq_dagster.settings.schema import LimitsKeys, PolicyKeys, RetentionKeys, SettingsKeys, keys_at
 
 ROOT = Path(__file__).parents[1]
 DOC = ROOT / "docs" / "configuration.md"
@@ -57,6 +58,7 @@ sources:
     policy: {skip: true}
 - project: example.com:crm
   time_zone: Asia/Tokyo
+restore_projects: [acme-lab, "example.com:lab"]
 limits: {copy_jobs_per_day: 50_000, threads: 8, request_timeout_seconds: 30}
 state_dir: /var/lib/bbq
 """
@@ -118,6 +120,7 @@ def test_every_key_takes_effect(file: Path) -> None:
         limits=Limits(copy_jobs_per_day=50_000, threads=8, request_timeout_seconds=30),
         state_dir=Path("/var/lib/bbq"),
         path=file,
+        restore_projects=("acme-lab", "example.com:lab"),
         defaults=Policy(whole_table_share=1),
     )
 
@@ -223,7 +226,7 @@ def test_else_it_is_in_the_current_folder(file: Path, monkeypatch: pytest.Monkey
 
 # What is wrong with it, and how that is said
 
-KEYS = "endpoint, credentials, backup_project, catalog, defaults, sources, limits, state_dir"
+KEYS = "endpoint, credentials, backup_project, catalog, defaults, sources, restore_projects, limits, state_dir"
 HEAD = "backup_project: b\ncatalog: {location: EU}\n"
 TAIL = "catalog: {location: EU}\nsources: [{project: a}]\n"
 
@@ -370,6 +373,11 @@ BAD_VALUES = [
         id="patterns",
     ),
     pytest.param(f"{HEAD}sources: []\n", ["line 3: sources: is an empty list: name at least one"], id="no sources"),
+    pytest.param(
+        f"{MINIMAL}restore_projects: [acme-lab, acme-backup]\n",
+        ["line 5: restore_projects[1]: 'acme-backup' is the backup project: restore into another one"],
+        id="the backup project as restore project",
+    ),
     pytest.param(f"{MINIMAL}state_dir: ''\n", ["line 5: state_dir: is empty"], id="no folder"),
     pytest.param(
         f"{MINIMAL}credentials: anon\n",
@@ -647,10 +655,32 @@ def test_the_schema_describes_every_key_and_gives_an_example() -> None:
 
 @pytest.mark.parametrize(
     ("keys", "values"),
-    [pytest.param(PolicyKeys, Policy, id="policy"), pytest.param(LimitsKeys, Limits, id="limits")],
+    [
+        pytest.param(PolicyKeys, Policy, id="policy"),
+        pytest.param(RetentionKeys, RetentionRules, id="retention"),
+        pytest.param(LimitsKeys, Limits, id="limits"),
+    ],
 )
 def test_what_is_written_has_the_keys_of_what_it_becomes(keys: type[BaseModel], values: type) -> None:
     assert list(keys.model_fields) == [field.name for field in dataclasses.fields(values)]
+
+
+def test_retention_is_merged_key_by_key_over_the_levels(file: Path) -> None:
+    settings = load(
+        file,
+        "backup_project: acme-backup\ncatalog: {location: EU}\n"
+        "defaults: {policy: {retention: {keep_daily: 7, grace_after_source_deleted: 90d}}}\n"
+        "sources: [{project: acme-shop, overrides: [{dataset: sales, policy: {retention: {keep_within: forever}}}]}]\n",
+    )
+    retention = settings.policy_for(TableRef("acme-shop", "sales", "orders")).retention
+
+    assert retention.value == RetentionPolicy(
+        keep_daily=7, keep_within=timedelta.max, grace_after_source_deleted=timedelta(days=90)
+    )
+    assert str(retention) == (
+        "keep_daily 7, keep_within forever, grace_after_source_deleted 90d (defaults, dataset sales)"
+    )
+    assert settings.policy_for(TableRef("acme-shop", "crm", "leads")).retention.set_by == "defaults"
 
 
 def test_a_place_leads_to_its_keys() -> None:

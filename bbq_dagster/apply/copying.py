@@ -5,6 +5,7 @@ running ones in bulk; nobody waits for a single job. Rules for one copy:
 
 * A job that failed in a way that may pass is tried again under the next job id, as BigQuery runs an id once.
 * A start without an answer, and a job that the warehouse does not show, are started again under the same id.
+* Where one copy has used up its tries and no other start was answered meanwhile, no more are started.
 * A copy of an earlier run is asked for before anything is started or created for it: its source may be gone by now.
 * "Failed" is said only where no job of the copy has written or can still write. Everything else that did not end well
   is "unfinished": the next run asks for it under the same job ids.
@@ -23,6 +24,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bbq_dagster.apply.pace import Backoff, Runtime, TokenBucket
+from bbq_dagster.core.inventory import TableOptions
 from bbq_dagster.core.naming import job_id
 from bbq_dagster.core.tables import TableRef
 from bbq_dagster.core.versions import Copy
@@ -59,7 +61,8 @@ class CopyLimits:
 class TableCopies:
     """All copies into one table.
 
-    ``create_like``: the table is created like this one before the first copy; None where the copy job creates it.
+    ``create_like``: the table is created like this one before the first copy; None where the copy job creates it, or
+    it is there. ``options``: what a restored table has beyond that; None for a backup table.
     ``begun``: an earlier run may have started these copies.
     """
 
@@ -68,6 +71,7 @@ class TableCopies:
     create_like: TableRef | None = None
     description: str = ""
     begun: bool = False
+    options: TableOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +168,7 @@ class _Ticket:
     unsure: bool
     jobs_failed: int = 0
     requests_failed: int = 0
+    failing_since: float = 0.0
     since: float = 0.0
     job: JobRef = field(init=False)
 
@@ -216,7 +221,8 @@ class _Copying:
         self._starts = TokenBucket(rate=limits.requests_per_second, burst=max(1, limits.requests_per_second / 10))
         self._creations = TokenBucket(rate=limits.creations_per_second)
         self._is_polling, self._poll_at, self._poll_every, self._polls_failed = False, self._began, _SHORTEST_POLL, 0
-        self._given_up = ""
+        self._given_up = self._no_more_starts = ""
+        self._answered_at = self._began
         self._ended: list[CopyEnd] = []
         self._open = self._done = self._failed = self._rows = self._size_bytes = 0
         for table in tables:
@@ -295,8 +301,8 @@ class _Copying:
 
     def _enqueue(self, ticket: _Ticket) -> None:
         line = ticket.line
-        if self._given_up:
-            self._leave(ticket, self._given_up)
+        if self._no_more_starts:
+            self._leave(ticket, self._no_more_starts)
         elif line.error is not None and not ticket.unsure:
             self._fail(ticket, line.error)
         else:
@@ -353,6 +359,7 @@ class _Copying:
             line.table.create_like,
             line.table.destination,
             description=line.table.description,
+            options=line.table.options,
         )
 
     def _created(self, line: _Line, future: Future[None]) -> None:
@@ -385,6 +392,8 @@ class _Copying:
     def _started(self, ticket: _Ticket, future: Future[None]) -> None:
         self._starting -= 1
         error = _error_of(future)
+        if not isinstance(error, Transient):
+            self._answered_at = self._now
         if error is None:
             self._run(ticket)
         elif isinstance(error, Transient):
@@ -397,11 +406,22 @@ class _Copying:
 
     def _ask_again(self, ticket: _Ticket, reason: str) -> None:
         """The same job once more: nobody knows whether it was started."""
+        if not ticket.requests_failed:
+            ticket.failing_since = self._now
         ticket.requests_failed += 1
-        if ticket.requests_failed >= self._limits.max_tries:
-            self._leave(ticket, reason)
-        else:
+        if ticket.requests_failed < self._limits.max_tries:
             self._retry_later(ticket.requests_failed, lambda: self._enqueue(ticket))
+            return
+        self._leave(ticket, reason)
+        if self._answered_at < ticket.failing_since:
+            self._stop_starting(f"no copy job can be started: {reason}")
+
+    def _stop_starting(self, reason: str) -> None:
+        """Leave what waits to the next run: each would wait as long for the same answer. What runs is followed."""
+        self._no_more_starts = reason
+        for line in [*(line for _, _, line in self._ready), *self._to_create]:
+            self._requeue(line)
+        self._ready, self._to_create = [], deque()
 
     def _run(self, ticket: _Ticket) -> None:
         if self._given_up:
@@ -446,9 +466,7 @@ class _Copying:
         self._given_up = reason
         for ticket in list(self._running.values()):
             self._leave(ticket, reason)
-        for line in [*(line for _, _, line in self._ready), *self._to_create]:
-            self._requeue(line)
-        self._ready, self._to_create = [], deque()
+        self._stop_starting(reason)
 
     def _look_at(self, ticket: _Ticket, status: CopyStatus | None) -> None:
         if status is None:

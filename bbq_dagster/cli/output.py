@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import datetime
@@ -19,6 +19,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
+
 if TYPE_CHECKING:
     from bbq_dagster.apply.copying import Progress as CopyProgress
 
@@ -31,7 +33,7 @@ _BETWEEN = 3
 
 
 def show_json(value: object) -> None:
-    """Dataclasses become objects, references and times become text."""
+    """Dataclasses become objects, references and times become text, sets are sorted."""
     click.echo(json.dumps(jsonable(value), indent=2, ensure_ascii=False))
 
 
@@ -39,17 +41,17 @@ def jsonable(value: object) -> object:
     """``value`` in the types of JSON."""
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, DatasetRef | TableRef | Unit | Path):
+        return str(value)
     if is_dataclass(value) and not isinstance(value, type):
-        if type(value).__str__ is not object.__str__:
-            return str(value)
         return {field.name: jsonable(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {str(jsonable(key)): jsonable(item) for key, item in value.items()}
+    if isinstance(value, Set):
+        return sorted(map(str, value))
     if isinstance(value, Iterable) and not isinstance(value, str):
         return [jsonable(item) for item in value]
-    if isinstance(value, Enum | Path):
-        return str(value)
-    return value
+    return str(value) if isinstance(value, Enum) else value
 
 
 def show_table(
@@ -70,7 +72,7 @@ def show_table(
     if not cells:
         click.echo(empty)
     elif _needed_width(columns, cells, numbers) > to_stdout.width:
-        click.echo("\n\n".join([title, *(_paragraph(columns, row) for row in cells)]))
+        click.echo("\n\n".join(filter(None, [title, *(_paragraph(columns, row) for row in cells)])))
     else:
         click.echo(_drawn(_table(title, columns, cells, numbers), to_stdout))
 

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from bbq_dagster.core.changes import Change, Vanished
-from bbq_dagster.core.inventory import SourceTable, State
+from bbq_dagster.core.inventory import SourceTable, State, TableOptions
+from bbq_dagster.core.json_values import from_json, to_json
 from bbq_dagster.core.naming import copy_id, version_id
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.core.versions import Absence, Copy, DatasetRecord, PlannedUnit, Version
@@ -30,6 +31,13 @@ class EventKind(StrEnum):
     COPY_FAILED = "copy_failed"
     EMPTIED = "emptied"
     VANISHED = "vanished"
+    RESTORE_PLANNED = "restore_planned"
+    RESTORED = "restored"
+    RESTORE_FAILED = "restore_failed"
+    HELD = "held"
+    RELEASED = "released"
+    DELETION_PLANNED = "deletion_planned"
+    VERSION_DELETED = "version_deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,13 @@ COLUMNS = (
     Column("row_count", "INT64", "Rows of the version"),
     Column("size_bytes", "INT64", "Logical bytes of the version"),
     Column("error", "STRING", "BigQuery's message where the copy failed"),
+    Column("source_options", "STRING", "Description, labels and other options of the source table, as JSON"),
+    Column("restore_id", "STRING", "The restore that a row is about"),
+    Column("target", "STRING", "Where it is restored to, as project.dataset.table$partition"),
+    Column("hold_id", "STRING", "The hold; ties held to released"),
+    Column("held", "STRING", "What a hold protects: a version id, a table or partition, or a pattern for tables"),
+    Column("owner", "STRING", "Whose hold it is"),
+    Column("held_until", "TIMESTAMP", "When a hold ends by itself; NULL for one that has to be released"),
 )
 
 
@@ -105,6 +120,13 @@ class Event:
     row_count: int | None = None
     size_bytes: int | None = None
     error: str | None = None
+    source_options: str | None = None
+    restore_id: str | None = None
+    target: str | None = None
+    hold_id: str | None = None
+    held: str | None = None
+    owner: str | None = None
+    held_until: datetime | None = None
 
     @property
     def event_id(self) -> str:
@@ -205,7 +227,7 @@ def fold_record(events: Iterable[Event]) -> DatasetRecord:
     Expected are: the version that is the latest of each unit, every absence and failure after it, the newest
     settlement of each table, and the planned copies without an end. More events do no harm.
     """
-    once = {event.event_id: event for event in events}.values()
+    once = live_events({event.event_id: event for event in events}.values())
     in_order = sorted(once, key=lambda event: (event.recorded_at, event.event is not EventKind.COPY_PLANNED))
     latest: dict[Unit, Version] = {}
     absent: dict[Unit, Absence] = {}
@@ -235,6 +257,21 @@ def fold_record(events: Iterable[Event]) -> DatasetRecord:
     return DatasetRecord(latest, absent, settled, _copies_of(list(open_copies.values())), failures)
 
 
+def live_events(events: Iterable[Event]) -> list[Event]:
+    """The events without the versions that were deleted: of each version the newest word counts."""
+    events = list(events)
+    deleted: dict[str | None, datetime] = {}
+    for event in events:
+        if event.event is EventKind.VERSION_DELETED:
+            deleted[event.version_id] = max(event.recorded_at, deleted.get(event.version_id, event.recorded_at))
+
+    def is_overtaken(event: Event) -> bool:
+        is_version = event.event is EventKind.VERSION_CREATED and event.version_id in deleted
+        return is_version and event.recorded_at <= deleted[event.version_id]
+
+    return [event for event in events if not is_overtaken(event)]
+
+
 def version_of(event: Event) -> Version:
     """The version that a ``version_created`` event records."""
     assert event.captured_at is not None, f"{event.event_id} records a version without captured_at"
@@ -253,6 +290,7 @@ def version_of(event: Event) -> Version:
         whole_table=bool(event.whole_table),
         recorded_at=event.recorded_at,
         run_id=event.run_id,
+        options=_options(event),
     )
 
 
@@ -275,6 +313,7 @@ def _copy_of(events: Sequence[Event]) -> Copy:
         units=tuple(PlannedUnit(event.unit, event.source_state, event.reason or "") for event in events),
         attempt=first.attempt or 1,
         partitioned=bool(first.partitioned),
+        options=_options(first),
     )
 
 
@@ -296,7 +335,12 @@ def _of_copy(kind: EventKind, copy: Copy, unit: PlannedUnit, *, at: datetime, ru
         backup_table=backup.table,
         copy_id=copy_id(copy),
         attempt=copy.attempt,
+        source_options=None if copy.options == TableOptions() else json.dumps(to_json(copy.options)),
     )
+
+
+def _options(event: Event) -> TableOptions:
+    return from_json(TableOptions, json.loads(event.source_options)) if event.source_options else TableOptions()
 
 
 def _about(kind: EventKind, unit: Unit, *, at: datetime, run_id: str) -> Event:

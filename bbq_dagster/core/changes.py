@@ -123,9 +123,12 @@ def _emptied(seen: _Seen) -> str | None:
 
 
 def _recreated(seen: _Seen) -> str | None:
-    if seen.table.created_at <= seen.last.source_created_at:
+    """Or replaced by an older one: a table that was renamed keeps the time of its creation (managing-tables)."""
+    created_at, known = seen.table.created_at, seen.last.source_created_at
+    if created_at == known:
         return None
-    return f"dropped and created anew at {_at(seen.table.created_at)}"
+    how = "dropped and created anew" if created_at > known else "replaced by another table, created"
+    return f"{how} at {_at(created_at)}"
 
 
 def _modified(seen: _Seen) -> str | None:
@@ -180,7 +183,7 @@ def detect_change(table: SourceTable, unit: UnitState, last: Version | None, abs
 
     * never backed up: copy, unless it is empty
     * emptied, the last version is not: nothing is copied, the good version stays the latest
-    * its table was dropped and created anew: copy
+    * its table was dropped and created anew, or another one was renamed into its place: copy
     * modified at or after the last version was captured: copy. (Times have milliseconds: the same one may be either.)
     * rows or bytes differ from the last version: copy
     * BigQuery does not say when it was modified, or how many rows it has: copy

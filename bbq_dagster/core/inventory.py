@@ -50,6 +50,40 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True)
+class TableOptions:
+    """What a table has beyond its schema, partitioning and clustering, as TABLE_OPTIONS shows it.
+
+    A copy keeps none of it: it is recorded with each version, so that a restored table can have it again. Labels are
+    pairs in the order of their keys.
+    """
+
+    description: str | None = None
+    friendly_name: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    require_partition_filter: bool = False
+    partition_expiration_days: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableShape:
+    """What decides whether rows of one table can be copied into another: columns as pairs of name and SQL type."""
+
+    kind: str
+    columns: tuple[tuple[str, str], ...]
+    partition_column: str | None = None
+    partition_type: str | None = None
+    clustering: tuple[str, ...] = ()
+
+    @property
+    def is_partitioned(self) -> bool:
+        return self.partition_column is not None
+
+    @property
+    def is_partitioned_by_range(self) -> bool:
+        return self.partition_type == "INT64"
+
+
+@dataclass(frozen=True, slots=True)
 class SourceTable:
     """A table as INFORMATION_SCHEMA shows it: TABLES, COLUMNS, TABLE_OPTIONS, and TABLE_STORAGE for ``state``."""
 
@@ -61,6 +95,7 @@ class SourceTable:
     partition_column: str | None = None
     partition_type: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    options: TableOptions = TableOptions()
 
     @property
     def is_partitioned(self) -> bool:

@@ -94,8 +94,9 @@ def is_created_first(copy: Copy) -> bool:
 
 
 def copy_id(copy: Copy) -> str:
-    """The id of a planned copy. ``copy.attempt`` counts what failed in earlier runs."""
-    return f"bbq_{_digest(str(copy.source), str(copy.destination))}_{copy.attempt}"
+    """The id of a planned copy. ``copy.attempt`` counts what failed in earlier runs; each restore has its own ids."""
+    of_restore = (copy.restore_id,) if copy.restore_id else ()
+    return f"bbq_{_digest(str(copy.source), str(copy.destination), *of_restore)}_{copy.attempt}"
 
 
 def job_id(copy: Copy, *, tried: int) -> str:

@@ -124,7 +124,8 @@ def plan_backup(
     """Plan the copies of all units that are ``wanted``, into project ``into``.
 
     * Copies that an earlier run planned and did not finish come first and keep their names, those that are
-      ``adopted``; units in others are postponed, as another run may have them in hand.
+      ``adopted``; units in others are postponed, as another run may have them in hand. A unit whose state has moved
+      since gets a copy of its own as well: the job of the unfinished one may have run before.
     * An unpartitioned table is one copy job.
     * A partitioned table goes into one backup table a run: by one copy job as a whole where that is fewer jobs for
       little more storage (at least ``whole_table_share`` of its partitions are wanted), the only documented way
@@ -134,19 +135,21 @@ def plan_backup(
     datasets = list(datasets)
     begun = [copy for _, record in datasets for copy in record.unfinished]
     unfinished = tuple(copy for copy in begun if adopted(copy))
-    in_hand = frozenset(unit.unit for copy in begun for unit in copy.units)
+    finishing = frozenset((unit.unit, unit.state) for copy in unfinished for unit in copy.units)
+    elsewhere = {unit.unit for copy in begun for unit in copy.units} - {unit for unit, _ in finishing}
     wishes = [
         wish
         for changes, record in datasets
         for wish in _wishes(
             changes,
             record,
-            lambda change: wanted(change) and change.unit not in in_hand,
+            lambda change: (
+                wanted(change) and change.unit not in elsewhere and (change.unit, change.state) not in finishing
+            ),
             share=whole_table_share,
             most_jobs=quota.copy_jobs_per_day,
         )
     ]
-    elsewhere = in_hand - {unit.unit for copy in unfinished for unit in copy.units}
     granted, postponed = _fit(wishes, replace(quota, copy_jobs_left=quota.copy_jobs_left - len(unfinished)))
     every = [change for changes, _ in datasets for change in changes.changes]
     return BackupPlan(
@@ -261,6 +264,7 @@ def _backup_of(wish: _Wish, *, into: str, salt: str) -> TableBackup:
             units=tuple(held),
             attempt=attempt,
             partitioned=table.is_partitioned,
+            options=replace(table.options, labels=tuple(sorted(table.labels.items()))),
         )
 
     return TableBackup(

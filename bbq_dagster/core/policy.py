@@ -12,9 +12,10 @@ Among overrides of one kind the more specific pattern is the stronger one, of th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Generic, TypeVar
 
+from bbq_dagster.core.retention_policy import RetentionPolicy, RetentionRules, merge_rules
 from bbq_dagster.core.selection import matches, specificity
 from bbq_dagster.core.tables import TableRef
 
@@ -30,6 +31,7 @@ class Policy:
     skip: bool | None = None
     whole_table_share: float | None = None
     streaming_wait_minutes: int | None = None
+    retention: RetentionRules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +82,13 @@ class EffectivePolicy:
     * ``skip``: it is not backed up; versions that exist stay as they are.
     * ``whole_table_share``: from this share of changed partitions on (0 to 1), one copy job takes the whole table.
     * ``streaming_wait_minutes``: how long rows in the streaming buffer may keep a copy waiting.
+    * ``retention``: how long its versions are kept, merged key by key. None: for ever.
     """
 
     skip: Setting[bool]
     whole_table_share: Setting[float]
     streaming_wait_minutes: Setting[int]
+    retention: Setting[RetentionPolicy | None] = field(default_factory=lambda: Setting(None, BUILT_IN))
 
     def __str__(self) -> str:
         return "\n".join(f"{field.name}: {getattr(self, field.name)}" for field in fields(self))
@@ -108,7 +112,14 @@ def resolve_policy(levels: Sequence[Level]) -> EffectivePolicy:
         skip=_strongest(levels, lambda policy: policy.skip, built_in=False),
         whole_table_share=_strongest(levels, lambda policy: policy.whole_table_share, built_in=0.5),
         streaming_wait_minutes=_strongest(levels, lambda policy: policy.streaming_wait_minutes, built_in=90),
+        retention=_merged_retention(levels),
     )
+
+
+def _merged_retention(levels: Sequence[Level]) -> Setting[RetentionPolicy | None]:
+    said = ((level.policy.retention, level.name) for level in levels)
+    policy, said_by = merge_rules((rules, name) for rules, name in said if rules is not None)
+    return Setting(policy, ", ".join(said_by) or BUILT_IN)
 
 
 def _strongest(levels: Sequence[Level], value_of: Callable[[Policy], T | None], *, built_in: T) -> Setting[T]:

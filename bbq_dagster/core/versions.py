@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from bbq_dagster.core.inventory import State
+from bbq_dagster.core.inventory import State, TableOptions
 from bbq_dagster.core.tables import TableRef, Unit
 
 
@@ -37,6 +37,8 @@ class Version:
     whole_table: bool = False
     recorded_at: datetime | None = None
     run_id: str = ""
+    options: TableOptions = field(default_factory=TableOptions)
+    """Of its source, when the copy was planned."""
 
 
 class Absence(StrEnum):
@@ -55,9 +57,20 @@ class PlannedUnit:
     reason: str
 
 
+class Writing(StrEnum):
+    """What a copy does with rows that are at its destination already."""
+
+    INTO_EMPTY = "into empty"
+    REPLACE = "replace"
+    APPEND = "append"
+
+
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One copy job: a whole table, or one partition of it, into one place in a backup table.
+    """One copy job: a whole table, or one partition of it, into one place in another table.
+
+    A backup copies a source into a backup table. With ``restore_id`` it is the other way round, into a table that is
+    there, and each restore has jobs of its own.
 
     ``source`` and ``destination`` name a partition together or not at all. ``attempt`` counts the copies of the same
     state into the same place that are known to have failed, so that each try has a job id of its own.
@@ -70,6 +83,9 @@ class Copy:
     units: tuple[PlannedUnit, ...]
     attempt: int = 1
     partitioned: bool = False
+    options: TableOptions = field(default_factory=TableOptions)
+    restore_id: str = ""
+    writing: Writing = Writing.INTO_EMPTY
 
     @property
     def whole_table(self) -> bool:

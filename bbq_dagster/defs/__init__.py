@@ -11,5 +11,7 @@ resources.py    settings, warehouse, catalog and clock for assets, jobs and sens
 backups.py      one run: plan, apply, report
 assets.py       an asset per source dataset
 jobs.py         backup_now
+restores.py     restore
+retention.py    retention, and its schedule
 sensors.py      the daily backup of a source project
 """

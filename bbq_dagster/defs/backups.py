@@ -82,21 +82,25 @@ class BackupRun:
             return self.stack.plan_changed(now=self.now(), datasets=[dataset])
 
     def plan_units(self, units: Sequence[Unit], *, only_changed: bool) -> BackupPlan:
-        """Copies of these units, without those that an earlier try of this run has made."""
+        """Copies of these units.
+
+        Where they are copied whether or not they changed, without those that an earlier try of this run has made.
+        """
         with self.failing(units):
-            made = self._made_by_earlier_tries(units)
+            made = frozenset() if only_changed else self._made_by_earlier_tries(units)
             return self.stack.plan_units(
                 [unit for unit in units if unit not in made],
                 now=self.now(),
                 by=f"run {self.root_run_id}",
                 only_changed=only_changed,
                 salt=self.root_run_id,
+                made=made,
             )
 
     def apply(self, plan: BackupPlan) -> BackupReport:
         """Carry out the plan; each version and each failure shows in the UI as soon as it is in the catalog."""
         self.log.info(str(plan))
-        units = [unit.unit for unit in plan.units]
+        units = {unit.unit for unit in plan.units}
         for dataset, of_dataset in _by_dataset(units):
             add_partitions(self.events.instance, partitions_of(dataset), [unit.key for unit in of_dataset])
         with self.failing(units):
@@ -119,7 +123,7 @@ class BackupRun:
         self._report_failed(outcome.unit for outcome in outcomes if isinstance(outcome, UnitFailure | UnitUnfinished))
 
     def _record(self, versions: Iterable[Version]) -> None:
-        by_unit = {version.unit: version for version in versions}
+        by_unit = {version.unit: version for version in sorted(versions, key=lambda version: version.captured_at)}
         for dataset, units in _by_dataset(by_unit):
             made = [_materialized(by_unit[unit]) for unit in units]
             self.events.record_materializations(asset_key_of(dataset), made, at=self.now())
@@ -130,11 +134,10 @@ class BackupRun:
             self.events.report_failed(asset_key_of(dataset), [unit.key for unit in of_dataset], at=self.now())
 
     def _made_by_earlier_tries(self, units: Sequence[Unit]) -> frozenset[Unit]:
-        """Of ``units``, those that have a version of an earlier try. A first try need not ask."""
+        """Of ``units`` and their partitions, those that an earlier try made. A first try need not ask."""
         if len(self.tries) == 1:
             return frozenset()
-        made = (version.unit for version in self._latest(units) if version.run_id in self.tries)
-        return frozenset(one for unit in made for one in (unit, unit.table.unit()))
+        return frozenset(version.unit for version in self._latest(units) if version.run_id in self.tries)
 
     def _heal(self, units: Collection[Unit]) -> None:
         """Write an event for the latest version of each of these units where the event log has another one, or none.

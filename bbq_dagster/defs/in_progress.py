@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -11,6 +12,10 @@ from bbq_dagster.defs.names import asset_key_of, op_of, partitions_of
 
 _FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 _UNFINISHED = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
+_GONE_AFTER = timedelta(hours=12)
+"""A run that is older has lost its worker: Dagster calls one that was killed "started" for ever, unless it is told to
+monitor runs. Less than a day, so that the next daily run takes over. To be wrong is to ask twice, not to copy twice."""
+
 _PARTITION = "dagster/partition"
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
@@ -26,9 +31,12 @@ class _InHand:
         return self.everything or unit.key in self.keys or unit.table.table in self.keys
 
 
-def units_in_hand(instance: dg.DagsterInstance, datasets: Iterable[DatasetRef]) -> Callable[[Unit], bool]:
+def units_in_hand(
+    instance: dg.DagsterInstance, datasets: Iterable[DatasetRef], *, now: datetime
+) -> Callable[[Unit], bool]:
     """A function that says whether an unfinished run of one of these datasets' assets was asked for a unit."""
-    unfinished = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
+    recent = dg.RunsFilter(statuses=_UNFINISHED, created_after=now - _GONE_AFTER)
+    unfinished = instance.get_runs(recent)
     in_hand = {dataset: _in_hand(instance, dataset, unfinished) for dataset in datasets}
     return lambda unit: unit.table.in_dataset in in_hand and in_hand[unit.table.in_dataset].holds(unit)
 

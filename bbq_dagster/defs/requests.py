@@ -103,4 +103,5 @@ def _size(pieces: Iterable[_Piece]) -> int:
 def _wanted_run(dataset: DatasetRef, batch: Sequence[_Piece], day: date) -> WantedRun:
     seen = json.dumps([piece.seen for piece in batch])
     digest = hashlib.sha256(seen.encode()).hexdigest()[:16]
-    return WantedRun(dataset, tuple(key for piece in batch for key in piece.keys), f"{dataset}@{day}:{digest}")
+    keys = dict.fromkeys(key for piece in batch for key in piece.keys)  # a unit may be in two copies, old and new
+    return WantedRun(dataset, tuple(keys), f"{dataset}@{day}:{digest}")

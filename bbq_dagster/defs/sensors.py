@@ -61,7 +61,7 @@ def build_daily_sensor(
         stack = bbq.stack()
         plan = stack.plan_changed(now=now, projects=[source.project])
         _prepare(context, stack, plan, run_id=f"{sensor_of(source.project)} {day}")
-        in_hand = units_in_hand(context.instance, assets)
+        in_hand = units_in_hand(context.instance, assets, now=now)
         runs = wanted_runs(plan, day=day, max_units=max_units_per_run, is_in_hand=in_hand)
         requests = [_run_of_asset(run) for run in runs if run.dataset in assets]
         after = cursor.after(day, [source.project])

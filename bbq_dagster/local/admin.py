@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bbq_dagster.local.errors import invalid
+from bbq_dagster.local.model import TableRef
 from bbq_dagster.local.requests import NO_CONTENT, Request, Response
 from bbq_dagster.local.service import Service
 
@@ -53,6 +54,49 @@ def add_fault(service: Service, request: Request) -> dict[str, Any]:
 
 def clear_faults(service: Service, _: Request) -> Response:
     service.faults.clear()
+    return NO_CONTENT
+
+
+def get_limits(service: Service, _: Request) -> dict[str, Any]:
+    return service.store.limits.as_json()
+
+
+def change_limits(service: Service, request: Request) -> dict[str, Any]:
+    service.store.limits.change(request.body())
+    return get_limits(service, request)
+
+
+def clear_limits(service: Service, _: Request) -> Response:
+    service.store.limits.clear()
+    return NO_CONTENT
+
+
+def multiply_table(service: Service, request: Request) -> Response:
+    """``{"table": "shop.sales.t", "count": 1000, "first": 0}``"""
+    body = request.body()
+    names, count, first = str(body.get("table")).split("."), body.get("count"), body.get("first", 0)
+    if len(names) != 3 or not isinstance(count, int) or not isinstance(first, int):
+        raise invalid("Multiplying takes table (project.dataset.table), count and first")
+    service.store.multiply_table(TableRef(*names), count, first)
+    return NO_CONTENT
+
+
+def get_access(service: Service, _: Request) -> dict[str, Any]:
+    return service.store.access.as_json()
+
+
+def grant_access(service: Service, request: Request) -> dict[str, Any]:
+    """``{"identity": "backup", "on": "shop.sales", "names": ["roles/bigquery.dataViewer"]}``"""
+    body = request.body()
+    identity, on, names = body.get("identity"), body.get("on"), body.get("names")
+    if not (identity and on and isinstance(identity, str) and isinstance(on, str) and isinstance(names, list)):
+        raise invalid("Access takes identity, on (a project or project.dataset) and names (roles or permissions)")
+    service.store.access.grant(identity, on, map(str, names))
+    return get_access(service, request)
+
+
+def clear_access(service: Service, _: Request) -> Response:
+    service.store.access.clear()
     return NO_CONTENT
 
 

@@ -7,14 +7,17 @@ import asyncio
 import inspect
 import json
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
+from bbq_dagster.local.access import needs_of_method
 from bbq_dagster.local.errors import BigQueryError, not_found, refused
 from bbq_dagster.local.faults import Event, error_of
 from bbq_dagster.local.job_calls import body_of_job, job_event
 from bbq_dagster.local.jobs import on_loop
+from bbq_dagster.local.limits import charges_of_request
 from bbq_dagster.local.requests import Request, Response
 from bbq_dagster.local.routes import Route, find_route
 from bbq_dagster.local.service import Service
@@ -31,6 +34,7 @@ class App:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._under_way: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -63,7 +67,8 @@ class App:
         try:
             if route.call == "local":
                 return _response(await self._carry_out(route, request))
-            response = await self._with_faults(route, request)
+            self._authorize(route, request)
+            response = await self._within_limits(route, request)
         except BigQueryError as error:
             response = _refusal(error)
         except _Cut:
@@ -74,6 +79,22 @@ class App:
             response = _refusal(refused("internalError", f"An internal error occurred: {error!r}"))
         self._count(route, request, response.status)
         return response
+
+    def _authorize(self, route: Route, request: Request) -> None:
+        store = self._service.store
+        request.user = store.access.user_of(request.headers.get("authorization"))
+        if request.user:
+            store.access.require(request.user, needs_of_method(route.call, request.params, store.find_table))
+
+    async def _within_limits(self, route: Route, request: Request) -> Response:
+        user, limits = request.user, self._service.store.limits
+        limits.hold("concurrent_requests", self._under_way[user])
+        limits.spend(charges_of_request(route.call, user))
+        self._under_way[user] += 1
+        try:
+            return await self._with_faults(route, request)
+        finally:
+            self._under_way[user] -= 1
 
     async def _with_faults(self, route: Route, request: Request) -> Response:
         action = self._service.faults.strike(_event(route, request)) if self._service.faults else None

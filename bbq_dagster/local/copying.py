@@ -60,6 +60,10 @@ class Copy:
         return self.sources[0]
 
     @property
+    def crosses_locations(self) -> bool:
+        return any(source.dataset.location != self.dataset.location for source in self.sources)
+
+    @property
     def replaces_table(self) -> bool:
         return self.write == "WRITE_TRUNCATE" and self.destination.partition is None
 
@@ -114,8 +118,25 @@ def _source_that_is_no_table(copy: Copy) -> object:
     return next((s.named for s in copy.sources if not s.table.holds_rows), None)
 
 
-def _source_in_another_location(copy: Copy) -> object:
-    return next((s.dataset.location for s in copy.sources if s.dataset.location != copy.dataset.location), None)
+def _other_operation_across_locations(copy: Copy) -> object:
+    return copy.operation != "COPY" and copy.crosses_locations and copy.first.dataset.location
+
+
+def _several_sources_across_locations(copy: Copy) -> object:
+    return copy.crosses_locations and len(copy.sources) > 1 and len(copy.sources)
+
+
+def _append_across_locations(copy: Copy) -> object:
+    return copy.crosses_locations and copy.write == "WRITE_APPEND" and copy.destination
+
+
+def _existing_across_locations(copy: Copy) -> object:
+    """Elsewhere WRITE_EMPTY is content with a table that has no rows."""
+    return copy.crosses_locations and copy.write == "WRITE_EMPTY" and copy.existing is not None and copy.destination
+
+
+def _policy_tags_across_locations(copy: Copy) -> object:
+    return copy.crosses_locations and any(_has_policy_tags(f) for f in copy.first.version.fields) and copy.first.named
 
 
 def _differing_source(copy: Copy) -> object:
@@ -260,9 +281,21 @@ _RULES = (
     _Rule(_too_many_sources, "invalid", f"Too many source tables: {{culprit}}, the maximum is {MAX_SOURCES}"),
     _Rule(_source_that_is_no_table, "invalid", _TYPE),
     _Rule(
-        _source_in_another_location,
+        _other_operation_across_locations,
         "invalid",
         "Cannot read and write in different locations: source: {culprit}, destination: {copy.dataset.location}",
+    ),
+    _Rule(
+        _several_sources_across_locations,
+        "invalid",
+        "Only one source table is allowed for a copy across locations, found {culprit}",
+    ),
+    _Rule(_append_across_locations, "invalid", "A copy across locations cannot append to Table {culprit}"),
+    _Rule(_existing_across_locations, "duplicate", "Already Exists: Table {culprit}"),
+    _Rule(
+        _policy_tags_across_locations,
+        "invalid",
+        "Table {culprit} has columns with policy tags and cannot be copied across locations",
     ),
     _Rule(
         _differing_source,
@@ -343,6 +376,11 @@ def _takes(held: Mapping[str, Any] | None, field: Mapping[str, Any]) -> bool:
     return all(_takes(inside.get(f["name"].lower()), f) for f in field.get("fields") or ())
 
 
+def _has_policy_tags(field: Mapping[str, Any]) -> bool:
+    tagged = bool((field.get("policyTags") or {}).get("names"))
+    return tagged or any(_has_policy_tags(child) for child in field.get("fields") or ())
+
+
 def _target_parts(copy: Copy) -> dict[str, Part]:
     answer: dict[str, Part] = {}
     for source in copy.sources:
@@ -376,8 +414,10 @@ def _new_resource(copy: Copy) -> dict[str, Any]:
     if copy.operation in (SNAPSHOT, RESTORE) and "timePartitioning" in resource:
         # The snapshot takes the partition expiration of the dataset it is in (table-snapshots-intro).
         resource["timePartitioning"] = {k: v for k, v in resource["timePartitioning"].items() if k != "expirationMs"}
-    if copy.expires_ms is not None:
-        resource["expirationTime"] = str(copy.expires_ms)
+    # Across locations the expiration of the source is copied (managing-tables), elsewhere it is not.
+    expires_ms = copy.first.table.expires_ms if copy.expires_ms is None and copy.crosses_locations else copy.expires_ms
+    if expires_ms is not None:
+        resource["expirationTime"] = str(expires_ms)
     return resource | _base(copy)
 
 

@@ -9,7 +9,15 @@ from typing import Any
 import pyarrow as pa
 
 from bbq_dagster.local.errors import invalid, not_found
-from bbq_dagster.local.model import Decorated, Fields, Table, TableRef, parse_decorated
+from bbq_dagster.local.model import (
+    Decorated,
+    Fields,
+    Table,
+    TableRef,
+    parse_decorated,
+    parse_partitioning,
+    partition_rows,
+)
 from bbq_dagster.local.schema import Field, is_repeated, type_name
 from bbq_dagster.local.store import Store
 
@@ -31,6 +39,8 @@ def write_rows(
     disposition = configuration.get("writeDisposition") or disposition
     with store.transaction():
         table = store.find_table(destination.ref)
+        if store.limits:
+            _count(store, configuration, destination, table, rows)
         if table is None:
             table = _created(store, configuration, destination, fields)
         elif not table.holds_rows or table.kind == "SNAPSHOT":
@@ -55,11 +65,26 @@ def _created(store: Store, configuration: Mapping[str, Any], destination: Decora
         store.get_dataset(destination.ref.project, destination.ref.dataset)
         raise not_found("Table", destination.ref)
     properties = configuration.get("destinationTableProperties") or {}
+    resource = _defining(configuration, destination) | {k: properties[k] for k in _TABLE_PROPERTIES if k in properties}
+    return store.create_table(destination.ref, resource | {"schema": {"fields": list(fields)}})
+
+
+def _defining(configuration: Mapping[str, Any], destination: Decorated) -> dict[str, Any]:
     resource = {k: configuration[k] for k in _DEFINING if k in configuration}
-    resource |= {k: properties[k] for k in _TABLE_PROPERTIES if k in properties}
     if destination.partition is not None and not resource.keys() & {"timePartitioning", "rangePartitioning"}:
         resource["timePartitioning"] = {"type": "DAY"}
-    return store.create_table(destination.ref, resource | {"schema": {"fields": list(fields)}})
+    return resource
+
+
+def _count(
+    store: Store, configuration: Mapping[str, Any], destination: Decorated, table: Table | None, rows: pa.Table
+) -> None:
+    """Take what the job writes from the limits, before it writes anything."""
+    partitioning = parse_partitioning(_defining(configuration, destination)) if table is None else table.partitioning
+    one = destination.partition is not None or not partitioning.is_partitioned
+    store.count_write(
+        destination.ref, partitioning, 1 if one else len(partition_rows(partitioning, rows, store.now_ms()))
+    )
 
 
 def _replace_schema(store: Store, table: Table, fields: Fields) -> None:

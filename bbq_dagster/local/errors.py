@@ -109,7 +109,8 @@ def required(parameter: str) -> BigQueryError:
 
 
 def access_denied(kind: str, name: object, permission: str) -> BigQueryError:
-    return refused("accessDenied", f"Access Denied: {kind} {name}: Permission {permission} denied on {kind} {name}")
+    words = f"Permission {permission} denied on {kind.lower()} {name} (or it may not exist)."
+    return refused("accessDenied", f"Access Denied: {kind} {name}: {words}")
 
 
 def resource_in_use(name: object) -> BigQueryError:

@@ -5,6 +5,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from bbq_dagster.local.access import needs_of_job_method
+from bbq_dagster.local.arrow_results import arrow_page
 from bbq_dagster.local.errors import BigQueryError, invalid, not_found
 from bbq_dagster.local.faults import Event, error_of
 from bbq_dagster.local.jobs import error_of_job, job_resource
@@ -48,7 +50,7 @@ async def continue_upload(service: Service, request: Request) -> dict[str, Any] 
 
 
 def get_job(service: Service, request: Request) -> dict[str, Any]:
-    return job_resource(_found(service, request), url=service.url)
+    return job_resource(_found(service, request, "jobs.get"), url=service.url)
 
 
 def list_jobs(service: Service, request: Request) -> dict[str, Any]:
@@ -70,13 +72,13 @@ def list_jobs(service: Service, request: Request) -> dict[str, Any]:
 
 
 def cancel_job(service: Service, request: Request) -> dict[str, Any]:
-    job = _found(service, request)
+    job = _found(service, request, "jobs.cancel")
     service.jobs.cancel(job)
     return {"kind": "bigquery#jobCancelResponse", "job": job_resource(job, url=service.url)}
 
 
 def delete_job(service: Service, request: Request) -> Response:
-    service.store.forget_job(_found(service, request))
+    service.store.forget_job(_found(service, request, "jobs.delete"))
     return NO_CONTENT
 
 
@@ -92,8 +94,9 @@ async def query(service: Service, request: Request) -> dict[str, Any]:
         "configuration": {"query": configuration} | {k: body[k] for k in top if k in body},
         "jobReference": reference,
     }
-    job = await service.jobs.insert(request.params["project"], asked, doom=_doom(request))
-    job = await service.jobs.wait(job, int(body.get("timeoutMs") or _DEFAULT_WAIT_MS) / 1000)
+    job = await service.jobs.insert(request.params["project"], asked, doom=_doom(request), user=request.user)
+    if job.state != "DONE":
+        job = await service.jobs.wait(job, int(body.get("timeoutMs") or _DEFAULT_WAIT_MS) / 1000)
     options = body.get("formatOptions") or {}
     page = f"maxResults={body['maxResults']}" if body.get("maxResults") is not None else ""
     page += f"&formatOptions.useInt64Timestamp={str(bool(options.get('useInt64Timestamp'))).lower()}"
@@ -103,7 +106,8 @@ async def query(service: Service, request: Request) -> dict[str, Any]:
 
 async def get_query_results(service: Service, request: Request) -> dict[str, Any]:
     wait_ms = request.number("timeoutMs")
-    job = await service.jobs.wait(_found(service, request), (_DEFAULT_WAIT_MS if wait_ms is None else wait_ms) / 1000)
+    found = _found(service, request, "jobs.getQueryResults")
+    job = await service.jobs.wait(found, (_DEFAULT_WAIT_MS if wait_ms is None else wait_ms) / 1000)
     return _query_response(service, request, job, "bigquery#getQueryResultsResponse")
 
 
@@ -159,7 +163,7 @@ class _JobFilter:
 async def _insert(
     service: Service, request: Request, body: dict[str, Any], content: bytes | None, doom: BigQueryError | None
 ) -> dict[str, Any]:
-    job = await service.jobs.insert(request.params["project"], body, content, doom)
+    job = await service.jobs.insert(request.params["project"], body, content, doom, request.user)
     return job_resource(job, url=service.url)
 
 
@@ -169,8 +173,10 @@ def _doom(request: Request) -> BigQueryError | None:
     return error_of(action["job_error"]) if action is not None and "job_error" in action else None
 
 
-def _found(service: Service, request: Request) -> Job:
-    return service.jobs.get(request.params["project"], request.option("location"), request.params["job"])
+def _found(service: Service, request: Request, call: str) -> Job:
+    job = service.jobs.get(request.params["project"], request.option("location"), request.params["job"])
+    service.store.access.require(request.user, needs_of_job_method(call, job, request.user))
+    return job
 
 
 def _query_response(service: Service, request: Request, job: Job, kind: str) -> dict[str, Any]:
@@ -188,9 +194,14 @@ def _query_response(service: Service, request: Request, job: Job, kind: str) -> 
     }
     if job.configuration.get("dryRun"):
         return answer | {"schema": statistics.get("schema")}
-    fields, rows = service.jobs.result(job)
-    answer |= {"schema": {"fields": fields}, "totalRows": str(rows.num_rows), "etag": job.id}
-    return answer | page_of_rows(request, fields, rows)
+    kept = service.jobs.result(job)
+    answer |= {"schema": {"fields": kept.fields}, "totalRows": str(kept.rows.num_rows), "etag": job.id}
+    page = page_of_rows(request, kept.fields, kept.rows)
+    asked = job.configuration["query"]
+    if asked.get("queryResultsFormat") == "ARROW" and kept.fields:
+        first = kept.rows.slice(0, len(page.pop("rows")))
+        page |= arrow_page(asked.get("arrowSerializationOptions") or {}, kept.fields, first)
+    return answer | page
 
 
 def _take_chunk(upload: Upload, request: Request) -> bool:

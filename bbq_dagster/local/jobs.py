@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import pyarrow as pa
-
+from bbq_dagster.local.anonymous import Kept, anonymous_table
 from bbq_dagster.local.definition import canonical_location
 from bbq_dagster.local.destination import named_table
 from bbq_dagster.local.errors import REASON_STATUS, BigQueryError, duplicate, invalid, not_found, refused, required
-from bbq_dagster.local.model import Fields, Job
+from bbq_dagster.local.limits import Charge, as_told_by_a_query
+from bbq_dagster.local.model import Job, TableRef
 from bbq_dagster.local.store import Store
 from bbq_dagster.local.work import Finish, Outcome, destination_of, prepare
 
@@ -38,7 +38,7 @@ class Jobs:
         self._store = store
         self._running: dict[Key, asyncio.Task[None]] = {}
         self._cancelled: set[Key] = set()
-        self._results: OrderedDict[Key, tuple[Fields, pa.Table]] = OrderedDict()
+        self._results: OrderedDict[TableRef, Kept] = OrderedDict()
 
     def resume(self) -> None:
         """Run again what a stop of the server left unfinished."""
@@ -47,15 +47,21 @@ class Jobs:
                 self._start(job, None, None)
 
     async def insert(
-        self, project: str, body: Mapping[str, Any], upload: bytes | None = None, doom: BigQueryError | None = None
+        self,
+        project: str,
+        body: Mapping[str, Any],
+        upload: bytes | None = None,
+        doom: BigQueryError | None = None,
+        user: str = "",
     ) -> Job:
         """Start a job, and wait a moment for it if no delays are set.
 
         Args:
             upload: The file of a load job that was sent along.
             doom: The error that this job shall end with, instead of doing its work.
+            user: Whose permissions it has.
         """
-        job = new_job(self._store, project, body)
+        job = replace(new_job(self._store, project, body), user=user)
         if job.configuration.get("dryRun"):
             return await asyncio.to_thread(self._dry_run, job)
         settings = self._store.settings
@@ -90,11 +96,16 @@ class Jobs:
         if job.kind != "copy" and job.state != "DONE":
             self._cancelled.add(_key(job))
 
-    def result(self, job: Job) -> tuple[Fields, pa.Table]:
+    def result(self, job: Job) -> Kept:
         """The rows that a query left."""
-        if _key(job) not in self._results:
-            raise not_found("Table", f"{job.project}:_anonymous.{job.id}")
-        return self._results[_key(job)]
+        kept = self.kept(anonymous_table(job))
+        if kept is None:
+            raise not_found("Table", anonymous_table(job))
+        return kept
+
+    def kept(self, ref: TableRef) -> Kept | None:
+        """The rows under the name of an anonymous table."""
+        return self._results.get(ref)
 
     def _start(self, job: Job, upload: bytes | None, doom: BigQueryError | None) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._run(job, upload, doom))
@@ -117,7 +128,19 @@ class Jobs:
         with self._store.transaction():
             if self._store.find_job(job.project, job.location, job.id) is not None:
                 raise duplicate("Job", job)
+            self._count(job)
             return self._store.put_job(job)
+
+    def _count(self, job: Job) -> None:
+        limits = self._store.limits
+        if limits.restricts("pending_jobs"):
+            limits.hold("pending_jobs", sum(self._is_pending(key, job) for key in self._running))
+        if job.kind == "copy":
+            limits.spend([Charge("copy_jobs_per_day", job.project)], self._store.now_ms())
+
+    def _is_pending(self, key: Key, like: Job) -> bool:
+        found = self._store.find_job(*key)
+        return key[:2] == _key(like)[:2] and found is not None and found.state == "PENDING"
 
     def _run_at_once(self, job: Job, doom: BigQueryError | None) -> None:
         with self._store.transaction():
@@ -127,14 +150,15 @@ class Jobs:
     def _finish(self, job: Job, finish: Finish) -> None:
         """Do the work and record how it went."""
         outcome, errors = _carried_out(job, finish)
-        if outcome is not None and outcome.rows is not None:
-            self._keep_result(job, outcome.fields, outcome.rows)
-        statistics = outcome.statistics if outcome is not None else {}
         ended = max(self._store.now_ms(), job.started_ms or 0)
+        if outcome is not None and outcome.rows is not None:
+            self._keep_result(anonymous_table(job), Kept(outcome.fields, outcome.rows, ended))
+            job = _with_destination(job, outcome)
+        statistics = outcome.statistics if outcome is not None else {}
         self._store.put_job(replace(job, state="DONE", ended_ms=ended, statistics=statistics, errors=errors))
 
-    def _keep_result(self, job: Job, fields: Fields, rows: pa.Table) -> None:
-        self._results[_key(job)] = (fields, rows)
+    def _keep_result(self, ref: TableRef, kept: Kept) -> None:
+        self._results[ref] = kept
         while len(self._results) > KEPT_RESULTS:
             self._results.popitem(last=False)
 
@@ -186,7 +210,7 @@ def job_resource(job: Job, *, url: str = "") -> dict[str, Any]:
         "etag": f"{job.state}.{job.ended_ms}",
         "id": str(job),
         "selfLink": f"{url}/bigquery/v2/projects/{job.project}/jobs/{job.id}?location={job.location}",
-        "user_email": "local@bigquery.invalid",
+        "user_email": job.user or "local@bigquery.invalid",
         "configuration": {"jobType": job.kind.upper(), **job.configuration},
         "jobReference": reference,
         "statistics": {k: str(v) for k, v in times.items() if v is not None} | dict(job.statistics),
@@ -201,13 +225,24 @@ def error_of_job(job: Job) -> BigQueryError:
     return BigQueryError(REASON_STATUS.get(reason, 400), reason, str(job.errors[0]["message"]))
 
 
+def _with_destination(job: Job, outcome: Outcome) -> Job:
+    """A query that names no destination shows where its rows are: the table it wrote, or an anonymous one."""
+    query = job.configuration["query"]
+    wrote = outcome.destination or (anonymous_table(job) if outcome.fields else None)
+    if query.get("destinationTable") or wrote is None:
+        return job
+    return replace(job, configuration={**job.configuration, "query": {**query, "destinationTable": wrote.as_json()}})
+
+
 def _key(job: Job) -> Key:
     return (job.project, job.location, job.id)
 
 
 def _location_of(store: Store, project: str, configuration: Mapping[str, Any]) -> str:
-    """Where a job runs that does not say: where its destination is, its default dataset, or a dataset in its SQL."""
-    destination = destination_of(configuration)
+    """Where a job runs that does not say: where its destination or the source of its extract is, its default dataset,
+    or a dataset in its SQL.
+    """
+    destination = destination_of(configuration) or (configuration.get("extract") or {}).get("sourceTable")
     query = configuration.get("query") or {}
     if destination:
         ref = named_table(destination).ref
@@ -248,7 +283,8 @@ def _carried_out(job: Job, finish: Finish) -> tuple[Outcome | None, tuple[Mappin
     try:
         return finish(), ()
     except BigQueryError as error:
-        return None, (error.as_job_error(),)
+        told = as_told_by_a_query(error) if job.kind == "query" else error
+        return None, (told.as_job_error(),)
     except Exception as error:  # noqa: BLE001 - a job that breaks must still end, as one of BigQuery's would
         _log.error("job %s broke", job, exc_info=error)
         return None, ({"reason": "internalError", "message": f"An internal error occurred: {error!r}"},)

@@ -113,7 +113,8 @@ def _read_csv(configuration: Mapping[str, Any], content: bytes, fields: Fields |
     convert = pa.csv.ConvertOptions(
         column_types={f["name"]: _CSV_NATIVE.get(type_name(f), pa.string()) for f in fields},
         null_values=[marker],
-        strings_can_be_null=marker != "",
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
     )
     if not content.strip():
         return fields, conform(pa.table({}), fields)

@@ -243,7 +243,8 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A dataset as it stands; ``resource`` has the REST properties that users set, and always a ``location``."""
+    """A dataset as it stands, or stood when it was deleted; ``resource`` has the REST properties that users set, and
+    always a ``location``."""
 
     project: str
     dataset: str
@@ -251,6 +252,8 @@ class Dataset:
     created_ms: int
     modified_ms: int
     revision: int = 1
+    deleted_ms: int | None = None
+    undeleted_ms: int | None = None
 
     def __str__(self) -> str:
         return f"{self.project}:{self.dataset}"
@@ -282,6 +285,7 @@ class Job:
         statistics: The REST statistics of its kind, e.g. ``{"copy": {"copiedRows": "3"}}``; times are added from the
             fields.
         errors: REST error objects; the first is the job's ``errorResult``.
+        user: The identity that started it; empty where none was told.
     """
 
     project: str
@@ -294,6 +298,7 @@ class Job:
     ended_ms: int | None = None
     statistics: Mapping[str, Any] = field(default_factory=dict)
     errors: tuple[Mapping[str, Any], ...] = ()
+    user: str = ""
 
     def __str__(self) -> str:
         return f"{self.project}:{self.location}.{self.id}"

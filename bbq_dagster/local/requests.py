@@ -18,6 +18,7 @@ class Request:
         raw_path: As sent, still percent-encoded.
         params: The placeholders of its route: project, dataset, table, job, ...
         struck: The action of the fault that struck it, if its handler has to know.
+        user: Who asks, by the bearer token; empty for who sends none.
     """
 
     method: str
@@ -28,6 +29,7 @@ class Request:
     raw_path: str = ""
     params: Mapping[str, str] = field(default_factory=dict)
     struck: Mapping[str, Any] | None = None
+    user: str = ""
 
     def body(self) -> dict[str, Any]:
         """The JSON object that was sent; an empty request is an empty object."""

@@ -4,13 +4,20 @@ https://cloud.google.com/bigquery/docs/reference/rest. The rules are in ``store`
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
+import pyarrow as pa
+
+from bbq_dagster.local.access import Place
+from bbq_dagster.local.anonymous import anonymous_resource
 from bbq_dagster.local.errors import condition_not_met, duplicate, invalid, not_found, required
 from bbq_dagster.local.model import Dataset, Decorated, Table, parse_decorated
 from bbq_dagster.local.partitioning import UNPARTITIONED, check_partition_id
 from bbq_dagster.local.requests import NO_CONTENT, Request, Response, page_of_names, page_size
 from bbq_dagster.local.service import Service
+from bbq_dagster.local.sql.defaults import default_values
+from bbq_dagster.local.sql.information_schema import project_number
 from bbq_dagster.local.values import BadValue, decode_rows, encode_rows
 
 _SET_BY_SERVER = ("type", "snapshotDefinition", "cloneDefinition")
@@ -30,14 +37,24 @@ _OWNER = {"role": "OWNER", "specialGroup": "projectOwners"}
 
 
 def list_projects(service: Service, request: Request) -> dict[str, Any]:
-    names, more = page_of_names(service.store.projects(), request)
+    seen = [p for p in service.store.projects() if _sees_any(service, request.user, p)]
+    names, more = page_of_names(seen, request)
     projects = [_project(name) for name in names]
-    return {"kind": "bigquery#projectList", "projects": projects, "totalItems": len(service.store.projects())} | more
+    return {"kind": "bigquery#projectList", "projects": projects, "totalItems": len(seen)} | more
+
+
+def get_service_account(_: Service, request: Request) -> dict[str, Any]:
+    number = project_number(request.params["project"])
+    return {
+        "kind": "bigquery#getServiceAccountResponse",
+        "email": f"bq-{number}@bigquery-encryption.iam.gserviceaccount.com",
+    }
 
 
 def list_datasets(service: Service, request: Request) -> dict[str, Any]:
     hidden = request.flag("all")
-    datasets = {d.dataset: d for d in service.store.datasets(request.params["project"])}
+    held = service.store.datasets(request.params["project"])
+    datasets = {d.dataset: d for d in held if _sees(service, request.user, d)}
     names, more = page_of_names([n for n in datasets if hidden or not n.startswith("_")], request)
     answer: dict[str, Any] = {"kind": "bigquery#datasetList", "datasets": [_listed_dataset(datasets[n]) for n in names]}
     return answer | more
@@ -52,7 +69,9 @@ def insert_dataset(service: Service, request: Request) -> dict[str, Any]:
     name = (body.get("datasetReference") or {}).get("datasetId")
     if not name:
         raise required("datasetReference.datasetId")
-    return _dataset(service, service.store.create_dataset(request.params["project"], str(name), body))
+    created = service.store.create_dataset(request.params["project"], str(name), body)
+    service.store.access.own(request.user, created.project, created.dataset)
+    return _dataset(service, created)
 
 
 def patch_dataset(service: Service, request: Request) -> dict[str, Any]:
@@ -69,6 +88,17 @@ def delete_dataset(service: Service, request: Request) -> Response:
     return NO_CONTENT
 
 
+def undelete_dataset(service: Service, request: Request) -> dict[str, Any]:
+    """datasets.undelete: ``deletionTime`` chooses the version, the latest if it is left out."""
+    at = request.body().get("deletionTime")
+    try:
+        deleted_ms = None if at is None else round(datetime.fromisoformat(str(at)).timestamp() * 1000)
+    except ValueError as error:
+        raise invalid(f"Invalid value for deletionTime: {at}", "deletionTime") from error
+    project, name = request.params["project"], request.params["dataset"]
+    return _dataset(service, service.store.undelete_dataset(project, name, deleted_ms))
+
+
 def list_tables(service: Service, request: Request) -> dict[str, Any]:
     found = _found_dataset(service, request)
     all_names = service.store.table_names(found.project, found.dataset)
@@ -82,6 +112,9 @@ def get_table(service: Service, request: Request) -> dict[str, Any]:
     named = _named(request, request.params["table"])
     if named.at_ms is not None:
         raise invalid(f"Invalid table ID {request.params['table']}: snapshot decorators cannot be used here")
+    kept = service.jobs.kept(named.ref)
+    if kept is not None:
+        return dict(anonymous_resource(named.ref, kept))
     return table_resource(
         service, service.store.get_table(named.ref), named.partition, request.option("view") == "BASIC"
     )
@@ -122,6 +155,9 @@ def delete_table(service: Service, request: Request) -> Response:
 def list_rows(service: Service, request: Request) -> dict[str, Any]:
     """tabledata.list, also of one partition or an earlier instant. ``selectedFields`` chooses top-level columns."""
     named = _named(request, request.params["table"])
+    kept = service.jobs.kept(named.ref)
+    if kept is not None:
+        return _listed_rows(request, named.ref.table, kept.fields, kept.rows)
     table = (
         service.store.get_table(named.ref) if named.at_ms is None else service.store.table_at(named.ref, named.at_ms)[0]
     )
@@ -129,9 +165,13 @@ def list_rows(service: Service, request: Request) -> dict[str, Any]:
         raise invalid(f"Cannot list a table of type {table.kind}.")
     partitions = None if named.partition is None else [named.partition]
     rows = service.store.read(named.ref, at_ms=named.at_ms, partitions=partitions)
+    return _listed_rows(request, table.etag, table.fields, rows)
+
+
+def _listed_rows(request: Request, etag: str, fields: Sequence[Mapping[str, Any]], rows: pa.Table) -> dict[str, Any]:
     chosen = request.option("selectedFields")
-    fields = [f for f in table.fields if not chosen or f["name"] in chosen.split(",")]
-    answer = {"kind": "bigquery#tableDataList", "etag": table.etag, "totalRows": str(rows.num_rows)}
+    fields = [f for f in fields if not chosen or f["name"] in chosen.split(",")]
+    answer = {"kind": "bigquery#tableDataList", "etag": etag, "totalRows": str(rows.num_rows)}
     return answer | page_of_rows(request, fields, rows.select([f["name"] for f in fields]))
 
 
@@ -144,14 +184,16 @@ def insert_rows(service: Service, request: Request) -> dict[str, Any]:
     rows = body.get("rows") or []
     if not rows:
         raise invalid("No rows present in the request.")
-    good, errors = _checked_rows(table, rows, bool(body.get("ignoreUnknownValues")))
+    defaults = default_values(table.fields, service.store.now_ms())
+    good, errors = _checked_rows(table, rows, bool(body.get("ignoreUnknownValues")), defaults)
     answer: dict[str, Any] = {"kind": "bigquery#tableDataInsertAllResponse"}
     if errors and not body.get("skipInvalidRows"):
         stopped = {"reason": "stopped", "location": "", "debugInfo": "", "message": ""}
         bad = {error["index"] for error in errors}
         errors += [{"index": i, "errors": [stopped]} for i in range(len(rows)) if i not in bad]
     elif good:
-        decoded = decode_rows(table.fields, good, ignore_unknown=bool(body.get("ignoreUnknownValues")))
+        fresh = service.inserted.take(table.id, good, service.store.now_ms())
+        decoded = decode_rows(table.fields, fresh, ignore_unknown=bool(body.get("ignoreUnknownValues")))
         service.store.stream(named.ref, decoded, named.partition)
     return answer | ({"insertErrors": errors} if errors else {})
 
@@ -265,18 +307,25 @@ def _streaming_buffer(table: Table) -> dict[str, Any]:
 
 
 def _checked_rows(
-    table: Table, rows: Sequence[Mapping[str, Any]], ignore_unknown: bool
-) -> tuple[list[Mapping[str, Any]], list[dict[str, Any]]]:
+    table: Table, rows: Sequence[Mapping[str, Any]], ignore_unknown: bool, defaults: Mapping[str, Any]
+) -> tuple[list[tuple[str | None, Mapping[str, Any]]], list[dict[str, Any]]]:
+    """The rows that fit, each with its insertId, and what is wrong with the others."""
     good, errors = [], []
     for index, row in enumerate(rows):
-        values = row.get("json") if isinstance(row, Mapping) else None
+        given = (row.get("json") if isinstance(row, Mapping) else None) or {}
+        values = _with_defaults(given, defaults) if defaults else given
         try:
-            decode_rows(table.fields, [values or {}], ignore_unknown=ignore_unknown)
-            good.append(values or {})
+            decode_rows(table.fields, [values], ignore_unknown=ignore_unknown)
+            good.append((row.get("insertId"), values))
         except BadValue as error:
             detail = {"reason": "invalid", "location": error.location, "debugInfo": "", "message": str(error)}
             errors.append({"index": index, "errors": [detail]})
     return good, errors
+
+
+def _with_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    names = {name.lower() for name in given}
+    return {**{name: value for name, value in defaults.items() if name.lower() not in names}, **given}
 
 
 def _change_dataset(service: Service, request: Request, *, put: bool) -> dict[str, Any]:
@@ -299,6 +348,15 @@ def _check_etag(request: Request, etag: str) -> None:
 
 def _named(request: Request, name: str) -> Decorated:
     return parse_decorated(request.params["project"], request.params["dataset"], name)
+
+
+def _sees(service: Service, user: str, dataset: Dataset) -> bool:
+    """Datasets that may not be read are left out of lists (datasets.list)."""
+    return service.store.access.allows(user, "datasets.get", Place(dataset.project, dataset.dataset))
+
+
+def _sees_any(service: Service, user: str, project: str) -> bool:
+    return any(_sees(service, user, dataset) for dataset in service.store.datasets(project))
 
 
 def _found_dataset(service: Service, request: Request) -> Dataset:

@@ -35,3 +35,7 @@ class QueryResult:
     dml_stats: dict[str, int] = field(default_factory=dict)
     referenced: tuple[TableRef, ...] = ()
     children: tuple["QueryResult", ...] = ()
+
+    @property
+    def writes_rows(self) -> bool:
+        return self.affected_rows is not None or self.statement_type == "CREATE_TABLE_AS_SELECT"

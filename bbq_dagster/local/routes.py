@@ -23,11 +23,15 @@ class Route:
     writes: bool = False
 
     def params(self, segments: list[str]) -> dict[str, str] | None:
-        """The placeholders' values if the path is this route's."""
+        """The placeholders' values if the path is this route's. A verb may follow one, ``{dataset}:undelete``."""
         params = {}
         for wanted, given in zip(self.pattern, segments, strict=True):
             if wanted.startswith("{"):
-                params[wanted[1:-1]] = unquote(given)
+                name, _, verb = wanted[1:].partition("}")
+                value = unquote(given)
+                if not value.endswith(verb):
+                    return None
+                params[name] = value.removesuffix(verb)
             elif wanted != given:
                 return None
         return params
@@ -48,12 +52,14 @@ _UPLOAD = "/upload/bigquery/v2/projects/{project}/jobs"
 
 ROUTES = (
     _route(f"GET    {_V2} projects.list", resources.list_projects),
+    _route(f"GET    {_V2}/{{project}}/serviceAccount projects.getServiceAccount", resources.get_service_account),
     _route(f"GET    {_DATASET} datasets.list", resources.list_datasets),
     _route(f"POST   {_DATASET} datasets.insert", resources.insert_dataset, writes=True),
     _route(f"GET    {_DATASET}/{{dataset}} datasets.get", resources.get_dataset),
     _route(f"PATCH  {_DATASET}/{{dataset}} datasets.patch", resources.patch_dataset, writes=True),
     _route(f"PUT    {_DATASET}/{{dataset}} datasets.update", resources.update_dataset, writes=True),
     _route(f"DELETE {_DATASET}/{{dataset}} datasets.delete", resources.delete_dataset, writes=True),
+    _route(f"POST   {_DATASET}/{{dataset}}:undelete datasets.undelete", resources.undelete_dataset, writes=True),
     _route(f"GET    {_TABLE} tables.list", resources.list_tables),
     _route(f"POST   {_TABLE} tables.insert", resources.insert_table, writes=True),
     _route(f"GET    {_TABLE}/{{table}} tables.get", resources.get_table),
@@ -82,6 +88,13 @@ ROUTES = (
     _route("GET    /local/v1/faults local", admin.get_faults),
     _route("POST   /local/v1/faults local", admin.add_fault),
     _route("DELETE /local/v1/faults local", admin.clear_faults),
+    _route("GET    /local/v1/limits local", admin.get_limits),
+    _route("POST   /local/v1/limits local", admin.change_limits),
+    _route("DELETE /local/v1/limits local", admin.clear_limits),
+    _route("POST   /local/v1/multiply local", admin.multiply_table, writes=True),
+    _route("GET    /local/v1/access local", admin.get_access),
+    _route("POST   /local/v1/access local", admin.grant_access),
+    _route("DELETE /local/v1/access local", admin.clear_access),
     _route("GET    /local/v1/settings local", admin.get_settings),
     _route("POST   /local/v1/settings local", admin.change_settings, writes=True),
 )

@@ -36,6 +36,7 @@ _ARROW: Mapping[str, pa.DataType] = {
     "DATETIME": pa.timestamp("us"),
     "NUMERIC": pa.decimal128(38, 9),
     "BIGNUMERIC": pa.decimal256(76, 38),
+    "INTERVAL": pa.month_day_nano_interval(),
     "JSON": pa.string(),
     "GEOGRAPHY": pa.string(),
 }
@@ -48,6 +49,7 @@ _FIXED_BYTES: Mapping[str, int] = {
     "DATE": 8,
     "TIME": 8,
     "DATETIME": 8,
+    "INTERVAL": 16,
     "NUMERIC": 16,
     "BIGNUMERIC": 32,
 }
@@ -160,6 +162,7 @@ _REST_TYPES = (
     (pa.types.is_time, "TIME"),
     (lambda kind: pa.types.is_timestamp(kind) and kind.tz is not None, "TIMESTAMP"),
     (pa.types.is_timestamp, "DATETIME"),
+    (pa.types.is_interval, "INTERVAL"),
     (pa.types.is_null, "STRING"),
 )
 
@@ -168,6 +171,8 @@ def _normalized_field(field: Field) -> dict[str, Any]:
     answer = dict(field) | {"type": type_name(field), "mode": str(field.get("mode") or "NULLABLE").upper()}
     if answer["mode"] not in ("NULLABLE", "REQUIRED", "REPEATED"):
         raise invalid(f"Invalid field mode: {field['mode']}. Field: {field['name']}")
+    if not (answer.get("policyTags") or {}).get("names"):
+        answer.pop("policyTags", None)
     if answer["type"] == "RECORD":
         answer["fields"] = normalized(field.get("fields") or ())
     arrow_type(answer)

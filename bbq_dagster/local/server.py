@@ -23,9 +23,11 @@ from typing import Any
 import uvicorn
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
+from google.oauth2.credentials import Credentials
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bbq_dagster.local.app import App
+from bbq_dagster.local.buckets import Buckets
 from bbq_dagster.local.clock import Clock
 from bbq_dagster.local.errors import LocalServerError
 from bbq_dagster.local.faults import Faults
@@ -35,6 +37,7 @@ from bbq_dagster.local.store import Store
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
+_AT_ONCE = 5_000
 
 
 class LocalBigQueryAdmin:
@@ -43,11 +46,17 @@ class LocalBigQueryAdmin:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
 
-    def client(self, project: str = "local", location: str | None = None) -> bigquery.Client:
-        """A real client of google-cloud-bigquery; only the endpoint and the credentials are different."""
+    def client(
+        self, project: str = "local", location: str | None = None, identity: str | None = None
+    ) -> bigquery.Client:
+        """A real client of google-cloud-bigquery; only the endpoint and the credentials are different.
+
+        ``identity`` is who it is, for what ``grant`` allows; None may do everything.
+        """
+        anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
         return bigquery.Client(
             project=project,
-            credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+            credentials=anonymous if identity is None else Credentials(identity),  # type: ignore[no-untyped-call]
             client_options={"api_endpoint": self.url},
             location=location,
         )
@@ -86,6 +95,29 @@ class LocalBigQueryAdmin:
     def clear_faults(self) -> None:
         self._ask("DELETE", "faults")
 
+    def limits(self, **allowed: float | None) -> dict[str, float | None]:
+        """Set limits by name, see ``limits.RULES``: a number, True for BigQuery's own, None for none; gives all."""
+        return self._ask("POST", "limits", allowed)
+
+    def clear_limits(self) -> None:
+        self._ask("DELETE", "limits")
+
+    def grant(self, identity: str, *names: str, on: str) -> None:
+        """Give roles (``roles/bigquery.dataViewer``) or permissions on a project, ``shop``, or dataset, ``shop.sales``.
+
+        From the first grant on, an identity may do what it was granted and nothing else.
+        """
+        self._ask("POST", "access", {"identity": identity, "on": on, "names": names})
+
+    def clear_access(self) -> None:
+        """Nobody is restricted any more."""
+        self._ask("DELETE", "access")
+
+    def multiply(self, table: str, count: int) -> None:
+        """Make so many tables more, ``t_0``, ``t_1``, ..., like ``shop.sales.t`` with its data, for tests of size."""
+        for first in range(0, count, _AT_ONCE):
+            self._ask("POST", "multiply", {"table": table, "count": min(_AT_ONCE, count - first), "first": first})
+
     def settings(self, **seconds: float) -> dict[str, float]:
         """Change ``streaming_flush_seconds``, ``job_pending_seconds``, ``job_running_seconds``; gives all of them."""
         return self._ask("POST", "settings", seconds)
@@ -110,16 +142,24 @@ class LocalBigQuery(LocalBigQueryAdmin):
 
     Args:
         folder: Where it keeps its state; None keeps it in memory.
+        buckets: The folder that stands for Cloud Storage, one folder per bucket; ``folder/buckets`` if not given.
         port: 0 takes any free one.
         now: Where its clock stands still from the start; None is the real time.
     """
 
     def __init__(
-        self, folder: Path | None = None, host: str = "127.0.0.1", port: int = 0, now: datetime | None = None
+        self,
+        folder: Path | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        now: datetime | None = None,
+        buckets: Path | None = None,
     ) -> None:
         self._socket = _bound(host, port)
         super().__init__(f"http://{host}:{self._socket.getsockname()[1]}")
         self.store = _store(folder, self._socket, now)
+        if buckets is not None:
+            self.store.buckets = Buckets(buckets)
         self._server = _server(self.store, self.url)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True, name="bigquery")
 

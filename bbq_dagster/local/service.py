@@ -6,6 +6,7 @@ from typing import Any
 
 from bbq_dagster.local.errors import BigQueryError
 from bbq_dagster.local.faults import Faults
+from bbq_dagster.local.insert_ids import InsertIds
 from bbq_dagster.local.jobs import Jobs
 from bbq_dagster.local.store import Store
 
@@ -34,6 +35,7 @@ class Service:
     url: str = ""
     calls: Calls = field(default_factory=Calls)
     uploads: dict[str, "Upload"] = field(default_factory=dict)
+    inserted: InsertIds = field(default_factory=InsertIds)
 
 
 @dataclass(slots=True)

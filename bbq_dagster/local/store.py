@@ -17,9 +17,12 @@ from typing import Any
 import pyarrow as pa
 
 from bbq_dagster.local import definition
+from bbq_dagster.local.access import Access
+from bbq_dagster.local.buckets import Buckets
 from bbq_dagster.local.clock import Clock
 from bbq_dagster.local.errors import duplicate, invalid, not_found, resource_in_use
 from bbq_dagster.local.journal import Journal, NoJournal, SqliteJournal, Write, successor
+from bbq_dagster.local.limits import Charge, Limits, charges_of_update, charges_of_write
 from bbq_dagster.local.model import (
     WHOLE,
     Dataset,
@@ -50,6 +53,7 @@ from bbq_dagster.local.partitioning import (
 from bbq_dagster.local.schema import is_required
 
 HOUR_MS = 3_600_000
+_UNDELETED_STAYS_MS = 168 * HOUR_MS
 RoutineKey = tuple[str, str, str]
 
 
@@ -73,9 +77,14 @@ class Store:
     def __init__(self, folder: Path | None = None, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
         self.settings = Settings()
+        self.limits = Limits()
+        self.access = Access()
+        self.buckets = Buckets(folder / "buckets" if folder is not None else None)
         self.lock = threading.RLock()
         self._depth = 0
+        self._counted: set[TableRef] = set()
         self._datasets: dict[tuple[str, str], Dataset] = {}
+        self._deleted_datasets: dict[tuple[str, str], Dataset] = {}
         self._tables: dict[tuple[str, str], dict[str, Table]] = {}
         self._names: dict[tuple[str, str], list[str]] = {}
         self._tombstones: dict[TableRef, tuple[Table, ...]] = {}
@@ -116,6 +125,7 @@ class Store:
             finally:
                 self._depth -= 1
                 if self._depth == 0:
+                    self._counted.clear()
                     self._journal.commit()
 
     def keep_clock(self) -> None:
@@ -135,6 +145,26 @@ class Store:
         with self.lock:
             self._journal.close()
             self._journal = NoJournal()
+
+    # -- limits (nothing happens where none is set)
+
+    def count_update(self, ref: TableRef, partitioning: Partitioning) -> None:
+        """One operation on a table. Within a transaction all that is done to a table is one."""
+        if self.limits and ref not in self._counted:
+            self.limits.spend(charges_of_update(ref, partitioning), self.now_ms())
+            self._counted.add(ref)
+
+    def count_write(
+        self, ref: TableRef, partitioning: Partitioning, partitions: int, more: Sequence[Charge] = ()
+    ) -> None:
+        """What a job is about to write; it is refused as a whole, before anything is changed."""
+        if self.limits:
+            update = [] if ref in self._counted else charges_of_update(ref, partitioning)
+            self.limits.spend([*update, *charges_of_write(ref, partitioning, partitions), *more], self.now_ms())
+            self._counted.add(ref)
+
+    def _count_dataset_update(self, project: str, dataset: str) -> None:
+        self.limits.spend([Charge("dataset_updates_per_10_seconds", (project, dataset))], self.now_ms())
 
     # -- datasets
 
@@ -160,6 +190,8 @@ class Store:
                 raise duplicate("Dataset", f"{project}:{dataset}")
             now = self.now_ms()
             created = Dataset(project, dataset, definition.new_dataset(dataset, resource), now, now)
+            self._count_dataset_update(project, dataset)
+            self._forget_deleted(project, dataset)
             self._tables[project, dataset] = {}
             return self._put_dataset(created)
 
@@ -174,23 +206,54 @@ class Store:
                 else definition.patched(old.resource, patch, allowed)
             )
             resource = definition.checked_dataset(merged)
+            self._count_dataset_update(project, dataset)
             return self._put_dataset(
                 replace(old, resource=resource, modified_ms=self.now_ms(), revision=old.revision + 1)
             )
 
     def delete_dataset(self, project: str, dataset: str, *, delete_contents: bool = False) -> None:
         with self.transaction():
-            self.get_dataset(project, dataset)
+            found, now = self.get_dataset(project, dataset), self.now_ms()
             tables = self.tables(project, dataset)
             if tables and not delete_contents:
                 raise resource_in_use(f"{project}:{dataset}")
+            if found.undeleted_ms is not None and now < found.undeleted_ms + _UNDELETED_STAYS_MS:
+                raise invalid(f"Dataset {found} was undeleted less than 7 days ago and cannot be deleted")
             for table in tables:
-                self._bury(table)
+                self._bury(table, with_dataset=True)
             for key in [k for k in self._routines if k[:2] == (project, dataset)]:
                 self.put_routine(key, None)
             del self._datasets[project, dataset], self._tables[project, dataset]
             self._names.pop((project, dataset), None)
-            self._journal.forget_dataset(project, dataset)
+            self._journal.forget_dataset(found)
+            self._deleted_datasets[project, dataset] = replace(found, deleted_ms=now, undeleted_ms=None)
+            self._journal.dataset(self._deleted_datasets[project, dataset])
+
+    def undelete_dataset(self, project: str, dataset: str, deleted_ms: int | None = None) -> Dataset:
+        """Bring back a dataset with its tables and views, within its time travel window (restore-deleted-datasets).
+
+        It cannot be once another of that name was created, and cannot be deleted again for 7 days. ``deleted_ms``, if
+        given, must be when it was deleted. Routines do not come back.
+        """
+        with self.transaction():
+            if (project, dataset) in self._datasets:
+                raise duplicate("Dataset", f"{project}:{dataset}")
+            now, deleted = self.now_ms(), self._deleted_datasets.get((project, dataset))
+            if deleted is None or deleted.deleted_ms is None or deleted_ms not in (None, deleted.deleted_ms):
+                raise not_found("Dataset", f"{project}:{dataset}")
+            if deleted.deleted_ms < now - deleted.time_travel_hours * HOUR_MS:
+                raise not_found("Dataset", f"{project}:{dataset}")
+            self._forget_deleted(project, dataset)
+            self._tables[project, dataset] = {}
+            restored = self._put_dataset(replace(deleted, deleted_ms=None, undeleted_ms=now))
+            for ref in [r for r in self._tombstones if (r.project, r.dataset) == (project, dataset)]:
+                self._unbury(ref, deleted.deleted_ms)
+            return restored
+
+    def _forget_deleted(self, project: str, dataset: str) -> None:
+        deleted = self._deleted_datasets.pop((project, dataset), None)
+        if deleted is not None:
+            self._journal.forget_dataset(deleted)
 
     # -- tables
 
@@ -218,10 +281,15 @@ class Store:
             raise not_found("Table", ref)
         return found
 
+    def live_tables(self) -> Iterator[Table]:
+        """Of all projects, in no order that means anything."""
+        for by_name in list(self._tables.values()):
+            yield from list(by_name.values())
+
     def tombstones(self, project: str, dataset: str | None = None) -> list[Table]:
         """Deleted tables that time travel can still reach; with ``deleted_ms``."""
         found = [t for tables in list(self._tombstones.values()) for t in tables]
-        return [t for t in found if t.ref.project == project and dataset in (None, t.ref.dataset)]
+        return [t for t in found if t.holds_rows and t.ref.project == project and dataset in (None, t.ref.dataset)]
 
     def table_at(self, ref: TableRef, at_ms: int) -> tuple[Table, TableVersion]:
         """The table of that name and its data at an instant, also when it was deleted since.
@@ -230,7 +298,8 @@ class Store:
         the table existed, it is refused with the earliest instant that works (restore-deleted-tables).
         """
         now = self.now_ms()
-        candidates = [*self._tombstones.get(ref, ()), *filter(None, [self.find_table(ref)])]
+        buried = [t for t in self._tombstones.get(ref, ()) if t.holds_rows]
+        candidates = [*buried, *filter(None, [self.find_table(ref)])]
         if not candidates:
             self.get_table(ref)
         earliest = max(now - self._window_ms(ref), min(t.created_ms for t in candidates))
@@ -269,6 +338,7 @@ class Store:
             kept = _with_default_expirations(dataset, resource, definition.new_table(ref, resource), created)
             fields = (kept.get("schema") or {}).get("fields") or []
             partitioning = parse_partitioning(kept)
+            self.count_update(ref, partitioning)
             version = TableVersion(now, fields, {})
             table = Table(next(self._table_ids), ref, kept, partitioning, version, created, now, now)
             first = _first_parts(table, parts or {}, now)
@@ -276,6 +346,22 @@ class Store:
             self._journal.write(table, Write(now, fields, first))
             self._names.pop((ref.project, ref.dataset), None)
             return self._put(table)
+
+    def multiply_table(self, ref: TableRef, count: int, first: int = 0) -> None:
+        """Make ``t_0``, ``t_1``, ... with the definition and data of ``t``, for tests of size. They count as no use."""
+        with self.transaction():
+            pattern, now = self.get_table(ref), self.now_ms()
+            parts = {p: part.at(now) for p, part in pattern.parts.items()}
+            write, version = Write(now, pattern.fields, parts), TableVersion(now, pattern.fields, parts)
+            made = replace(pattern, version=version, created_ms=now, modified_ms=now, defined_ms=now, revision=1)
+            for number in range(first, first + count):
+                name = TableRef(ref.project, ref.dataset, f"{ref.table}_{number}")
+                if self.find_table(name) is not None:
+                    raise duplicate("Table", name)
+                table = replace(made, id=next(self._table_ids), ref=name, past=(), streamed=())
+                self._journal.write(table, write)
+                self._put(table)
+            self._names.pop((ref.project, ref.dataset), None)
 
     def patch_table(self, ref: TableRef, patch: Mapping[str, Any], *, put: bool = False) -> Table:
         """PATCH, or PUT with ``put``. Moves the table's modification time, and no partition's."""
@@ -286,6 +372,7 @@ class Store:
             fields = (resource.get("schema") or {}).get("fields") or []
             if old.holds_rows and old.fields:
                 definition.check_schema_change(ref, old.fields, fields)
+            self.count_update(ref, old.partitioning)
             return self._change_resource(old, resource, fields, old.parts)
 
     def rewrite_table(self, ref: TableRef, fields: Fields, change: Callable[[pa.Table], pa.Table]) -> Table:
@@ -294,6 +381,7 @@ class Store:
         Partitions keep their modification times. What the streaming buffer holds is flushed first.
         """
         with self.transaction():
+            self.count_update(ref, self.get_table(ref).partitioning)
             self._flush(self.get_table(ref), everything=True)
             old = self.get_table(ref)
             parts = {
@@ -306,7 +394,9 @@ class Store:
     def delete_table(self, ref: TableRef) -> None:
         """It stays as a tombstone for as long as the time travel window of its dataset."""
         with self.transaction():
-            self._bury(self.get_table(ref))
+            table = self.get_table(ref)
+            self.count_update(ref, table.partitioning)
+            self._bury(table)
 
     def delete_partition(self, ref: TableRef, partition: str) -> None:
         """``__NULL__`` and ``__UNPARTITIONED__`` cannot be deleted (managing-partitioned-tables)."""
@@ -315,6 +405,7 @@ class Store:
             if partition in (NULL_PARTITION, UNPARTITIONED):
                 raise invalid(f"Cannot delete the special partition {ref}${partition}")
             _require_partition_id(table, partition)
+            self.count_write(ref, table.partitioning, 1)
             self.write_parts(ref, {partition: None})
 
     # -- data
@@ -513,7 +604,8 @@ class Store:
         changed = replace(old, resource=resource, partitioning=parse_partitioning(resource))
         return self._put(replace(changed, modified_ms=now, defined_ms=now, revision=old.revision + 1))
 
-    def _bury(self, table: Table) -> None:
+    def _bury(self, table: Table, *, with_dataset: bool = False) -> None:
+        """Time travel reaches what holds rows; with its dataset, everything can come back."""
         ref, now = table.ref, self.now_ms()
         tombstone = replace(table, streamed=(), deleted_ms=now)
         horizon = now - self._window_ms(ref)
@@ -521,13 +613,20 @@ class Store:
         for forgotten in (t for t in older if (t.deleted_ms or 0) < horizon):
             self._journal.forget_table(forgotten)
         kept = tuple(t for t in older if (t.deleted_ms or 0) >= horizon)
-        if table.holds_rows:
+        if table.holds_rows or with_dataset:
             self._tombstones[ref] = (*kept, tombstone)
             self._journal.table(tombstone)
         else:
             self._journal.forget_table(table)
         del self._tables[ref.project, ref.dataset][ref.table]
         self._names.pop((ref.project, ref.dataset), None)
+
+    def _unbury(self, ref: TableRef, deleted_ms: int) -> None:
+        """Bring back what was deleted at this instant, if it was there until then."""
+        last = self._tombstones[ref][-1]
+        if last.deleted_ms == deleted_ms:
+            self._tombstones[ref] = self._tombstones[ref][:-1]
+            self._put(replace(last, deleted_ms=None))
 
     def _settle(self, table_id: int, ref: TableRef, now: int) -> None:
         table = self.find_table(ref)
@@ -586,6 +685,11 @@ class Store:
             self.clock.restore(journal.kept_clock())
         journal.clock(self.clock.as_json())
         for dataset in journal.datasets():
+            if dataset.deleted_ms is not None:
+                self._deleted_datasets[dataset.project, dataset.dataset] = dataset
+                if dataset.deleted_ms < self.now_ms() - dataset.time_travel_hours * HOUR_MS:
+                    journal.forget_dataset(dataset)
+                continue
             self._datasets[dataset.project, dataset.dataset] = dataset
             self._tables[dataset.project, dataset.dataset] = {}
         self._routines = dict(journal.routines())

@@ -9,15 +9,17 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 import pyarrow as pa
 
+from bbq_dagster.local.intervals import interval_text, parse_interval
 from bbq_dagster.local.schema import Field, Fields, arrow_type, is_repeated, is_required, type_name
 
 Codec = Callable[[Any], Any]
 
+_NUMERIC = Context(prec=38 + 9)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _TIMESTAMP = re.compile(
@@ -40,6 +42,11 @@ def encode_rows(fields: Fields, rows: pa.Table, *, int64_timestamps: bool) -> li
         return []
     columns = [_encoded_column(field, rows.column(i), int64_timestamps) for i, field in enumerate(fields)]
     return [{"f": [{"v": value} for value in row]} for row in zip(*columns, strict=True)]
+
+
+def encode_value(field: Field, value: Any) -> Any:
+    """One value, not NULL, as in ``encode_rows``."""
+    return _element_encoder(field, False)(value)
 
 
 def decode_rows(fields: Fields, rows: Sequence[Mapping[str, Any]], *, ignore_unknown: bool = False) -> pa.Table:
@@ -126,6 +133,7 @@ _ENCODERS: Mapping[str, Codec] = {
     "DATE": date.isoformat,
     "TIME": time.isoformat,
     "DATETIME": datetime.isoformat,
+    "INTERVAL": interval_text,
 }
 
 
@@ -245,7 +253,7 @@ def _datetime(value: Any) -> datetime:
 
 
 def _numeric(value: Any) -> Decimal:
-    return Decimal(str(value)).quantize(Decimal("1e-9"))
+    return Decimal(str(value)).quantize(Decimal("1e-9"), context=_NUMERIC)
 
 
 def _bignumeric(value: Any) -> Decimal:
@@ -253,7 +261,8 @@ def _bignumeric(value: Any) -> Decimal:
 
 
 def _bytes(value: Any) -> bytes:
-    return base64.b64decode(value, validate=True)
+    """Base64, in which line ends may stand as in MIME."""
+    return base64.b64decode("".join(str(value).split()), validate=True)
 
 
 def _json(value: Any) -> str:
@@ -276,6 +285,7 @@ _DECODERS: Mapping[str, Codec] = {
     "DATE": _date,
     "TIME": _time,
     "DATETIME": _datetime,
+    "INTERVAL": parse_interval,
     "NUMERIC": _numeric,
     "BIGNUMERIC": _bignumeric,
     "JSON": _json,

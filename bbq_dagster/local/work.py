@@ -6,30 +6,33 @@ A preparation reads what the job reads, at its start; the returned function writ
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
 
 from bbq_dagster.local import sql
-from bbq_dagster.local.copying import Copy, Source, plan_copy
+from bbq_dagster.local.access import needs_of_copy, needs_of_writing, place_of
+from bbq_dagster.local.copying import CLONE, SNAPSHOT, Copy, CopyPlan, Source, plan_copy
 from bbq_dagster.local.destination import named_table, write_rows
-from bbq_dagster.local.errors import invalid, not_found, not_implemented, required
+from bbq_dagster.local.errors import invalid, not_implemented, required
+from bbq_dagster.local.extracting import file_of
+from bbq_dagster.local.limits import Charge, is_based_on
 from bbq_dagster.local.loading import read_file
-from bbq_dagster.local.model import Fields, Job, conform
+from bbq_dagster.local.model import Fields, Job, TableRef, conform, parse_partitioning
 from bbq_dagster.local.results import QueryResult
 from bbq_dagster.local.schema import normalized
+from bbq_dagster.local.statement_access import needs_of_query
 from bbq_dagster.local.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended: its statistics by kind, and the rows that a query leaves."""
+    """How a job ended: its statistics by kind, the rows that a query leaves, and the table whose rows it wrote."""
 
     statistics: Mapping[str, Any]
     rows: pa.Table | None = None
     fields: Fields = field(default_factory=list)
+    destination: TableRef | None = None
 
 
 Finish = Callable[[], Outcome]
@@ -39,6 +42,8 @@ def prepare(store: Store, job: Job, upload: bytes | None) -> Finish:
     """Read what the job reads at its start. Raises ``BigQueryError``, as does the answer."""
     if job.kind == "copy":
         return _prepare_copy(store, job)
+    if job.kind == "extract":
+        return lambda: _extract(store, job)
     if job.kind == "load":
         return lambda: _load(store, job, upload)
     if job.kind == "query":
@@ -65,8 +70,11 @@ def _prepare_copy(store: Store, job: Job) -> Finish:
     references = copy_sources(configuration)
     if not references:
         raise required("configuration.copy.sourceTables")
+    named = named_table(configuration.get("destinationTable") or {}).ref
+    read = [named_table(reference).ref for reference in references]
+    store.access.require(job.user, needs_of_copy(read, named, store.find_table(named) is not None, configuration))
     sources = tuple(_source(store, reference) for reference in references)
-    return lambda: _copy(store, configuration, sources)
+    return lambda: _copy(store, job, sources)
 
 
 def _source(store: Store, reference: Mapping[str, Any]) -> Source:
@@ -79,7 +87,8 @@ def _source(store: Store, reference: Mapping[str, Any]) -> Source:
     return Source(named, table, version, store.get_dataset(named.ref.project, named.ref.dataset))
 
 
-def _copy(store: Store, configuration: Mapping[str, Any], sources: tuple[Source, ...]) -> Outcome:
+def _copy(store: Store, job: Job, sources: tuple[Source, ...]) -> Outcome:
+    configuration = job.configuration["copy"]
     destination = named_table(configuration.get("destinationTable") or {})
     ref = destination.ref
     with store.transaction():
@@ -95,6 +104,7 @@ def _copy(store: Store, configuration: Mapping[str, Any], sources: tuple[Source,
             now_ms=store.now_ms(),
         )
         plan = plan_copy(copy)
+        _count_copy(store, job, copy, plan)
         if plan.resource is not None:
             store.create_table(ref, plan.resource, plan.parts)
         else:
@@ -102,6 +112,18 @@ def _copy(store: Store, configuration: Mapping[str, Any], sources: tuple[Source,
             if plan.fields is not None:
                 store.take_constraints(ref, sources[0].table.resource)
     return Outcome({"copy": {"copiedRows": str(plan.rows), "copiedLogicalBytes": str(plan.bytes)}})
+
+
+def _count_copy(store: Store, job: Job, copy: Copy, plan: CopyPlan) -> None:
+    base, limit = copy.first.named.ref, "snapshots_and_clones_per_table"
+    if copy.operation in (SNAPSHOT, CLONE) and store.limits.restricts(limit):
+        store.limits.hold(limit, sum(is_based_on(table, base) for table in store.live_tables()))
+    more = [Charge("snapshots_per_table_per_day", base)] if copy.operation == SNAPSHOT else []
+    if copy.crosses_locations:
+        more += [Charge("cross_region_copies_per_table_per_day", copy.destination.ref)]
+        more += [Charge("cross_region_copies_per_day", job.project)]
+    partitioning = parse_partitioning(plan.resource or {}) if copy.existing is None else copy.existing.partitioning
+    store.count_write(copy.destination.ref, partitioning, len(plan.parts), more)
 
 
 def _expiration_ms(text: str | None) -> int | None:
@@ -115,7 +137,8 @@ def _expiration_ms(text: str | None) -> int | None:
 
 def _load(store: Store, job: Job, upload: bytes | None) -> Outcome:
     configuration = job.configuration["load"]
-    files = [upload] if upload is not None else [_file(uri) for uri in configuration.get("sourceUris") or ()]
+    _require_writing(store, job, configuration)
+    files = [upload] if upload is not None else _files(store, configuration)
     if not files:
         raise required("configuration.load.sourceUris")
     fields = _load_fields(store, configuration)
@@ -126,6 +149,13 @@ def _load(store: Store, job: Job, upload: bytes | None) -> Outcome:
     size = str(sum(len(content) for content in files))
     counts = {"outputRows": str(rows.num_rows), "outputBytes": str(rows.nbytes), "badRecords": "0"}
     return Outcome({"load": counts | {"inputFiles": str(len(files)), "inputFileBytes": size}})
+
+
+def _require_writing(store: Store, job: Job, configuration: Mapping[str, Any]) -> None:
+    destination = configuration.get("destinationTable")
+    if destination:
+        ref = named_table(destination).ref
+        store.access.require(job.user, needs_of_writing(ref, store.find_table(ref) is not None, configuration))
 
 
 def _load_fields(store: Store, configuration: Mapping[str, Any]) -> Fields | None:
@@ -141,20 +171,35 @@ def _load_fields(store: Store, configuration: Mapping[str, Any]) -> Fields | Non
     raise invalid("No schema specified on job or table.")
 
 
-def _file(uri: str) -> bytes:
-    parsed = urlparse(uri)
-    if parsed.scheme != "file":
-        raise not_implemented(f"loading from {uri}; only file:// and uploads")
-    path = Path(unquote(parsed.path))
-    if not path.is_file():
-        raise not_found("URI", uri)
-    return path.read_bytes()
+def _files(store: Store, configuration: Mapping[str, Any]) -> list[bytes]:
+    return [content for uri in configuration.get("sourceUris") or () for content in store.buckets.read(uri)]
+
+
+def _extract(store: Store, job: Job) -> Outcome:
+    configuration = job.configuration["extract"]
+    named, uris = named_table(configuration.get("sourceTable") or {}), configuration.get("destinationUris") or ()
+    if not uris:
+        raise required("configuration.extract.destinationUris")
+    needs = [(f"tables.{name}", place_of(named.ref)) for name in ("get", "getData", "export")]
+    store.access.require(job.user, needs)
+    table = store.get_table(named.ref) if named.at_ms is None else store.table_at(named.ref, named.at_ms)[0]
+    if not table.holds_rows:
+        raise invalid(f"{named.ref} is not allowed for this operation because it is currently a {table.kind}.")
+    partitions = None if named.partition is None else [named.partition]
+    rows = store.read(named.ref, include_streaming=False, at_ms=named.at_ms, partitions=partitions)
+    content = file_of(configuration, table.fields, rows)
+    for uri in uris:
+        store.buckets.write(uri, content)
+    return Outcome({"extract": {"destinationUriFileCounts": ["1"] * len(uris), "inputBytes": str(rows.nbytes)}})
 
 
 def _query(store: Store, job: Job) -> Outcome:
     configuration = job.configuration["query"]
     if configuration.get("useLegacySql", True) and "useLegacySql" in configuration:
         raise not_implemented("legacy SQL")
+    if store.access and job.user:
+        store.access.require(job.user, needs_of_query(store, job.project, configuration))
+        _require_writing(store, job, configuration)
     default = configuration.get("defaultDataset")
     result = sql.run(
         store,
@@ -169,7 +214,8 @@ def _query(store: Store, job: Job) -> Outcome:
     wanted = configuration.get("destinationTable")
     if wanted and result.schema and not job.configuration.get("dryRun"):
         write_rows(store, configuration, result.schema, conform(result.rows, result.schema), "WRITE_EMPTY")
-    return Outcome(_query_statistics(result), conform(result.rows, result.schema), result.schema)
+    wrote = result.destination if result.writes_rows else None
+    return Outcome(_query_statistics(result), conform(result.rows, result.schema), result.schema, wrote)
 
 
 def _query_statistics(result: QueryResult) -> dict[str, Any]:

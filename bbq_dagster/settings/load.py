@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from bbq_dagster.core.policy import Override, Policy
+from bbq_dagster.core.retention_policy import RetentionRules, parse_duration
 from bbq_dagster.core.selection import Patterns
 from bbq_dagster.errors import SettingsInvalid
 from bbq_dagster.settings.document import MAX_BYTES, Document, read_document
@@ -25,6 +26,7 @@ from bbq_dagster.settings.schema import (
     DatasetPatternsKeys,
     OverrideKeys,
     PolicyKeys,
+    RetentionKeys,
     ScheduleAndPolicyKeys,
     SettingsKeys,
     SourceKeys,
@@ -110,6 +112,7 @@ def _settings(keys: SettingsKeys, path: Path) -> Settings:
         backup_project=keys.backup_project,
         catalog=CatalogSettings(keys.catalog.dataset, keys.catalog.location),
         sources=tuple(_source(source, keys.defaults) for source in keys.sources),
+        restore_projects=tuple(keys.restore_projects),
         limits=Limits(**keys.limits.model_dump()),
         state_dir=path.parent / keys.state_dir,
         path=path,
@@ -138,4 +141,11 @@ def _patterns(keys: DatasetPatternsKeys | TablePatternsKeys) -> Patterns:
 
 
 def _policy(keys: PolicyKeys) -> Policy:
-    return Policy(**keys.model_dump())
+    return Policy(**keys.model_dump(exclude={"retention"}), retention=_retention(keys.retention))
+
+
+def _retention(keys: RetentionKeys) -> RetentionRules | None:
+    durations = {name: getattr(keys, name) for name in ("keep_within", "grace_after_source_deleted")}
+    parsed = {name: None if text is None else parse_duration(text) for name, text in durations.items()}
+    rules = RetentionRules(**{**keys.model_dump(), **parsed})
+    return None if rules == RetentionRules() else rules

@@ -31,6 +31,14 @@ def _backup_project_is_no_source(written: Written) -> Iterator[Fault]:
             yield ("backup_project",), text
 
 
+def _backup_project_is_no_restore_project(written: Written) -> Iterator[Fault]:
+    backup_project = written.get("backup_project")
+    for index, project in enumerate(_list(written.get("restore_projects"))):
+        if isinstance(backup_project, str) and project == backup_project:
+            text = f"{shown(backup_project)} is the backup project: restore into another one"
+            yield ("restore_projects", index), text
+
+
 def _sources_are_distinct(written: Written) -> Iterator[Fault]:
     seen: dict[str, int] = {}
     for index, source in _mappings(written.get("sources")):
@@ -78,6 +86,7 @@ def _credentials_travel_encrypted(written: Written) -> Iterator[Fault]:
 
 _RULES: tuple[Callable[[Written], Iterator[Fault]], ...] = (
     _backup_project_is_no_source,
+    _backup_project_is_no_restore_project,
     _sources_are_distinct,
     _overrides_are_distinct,
     _nothing_is_both_included_and_excluded,

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from bbq_dagster.core.naming import dataset_source_of
+from bbq_dagster.core.retention_policy import Preset, parse_duration
 from bbq_dagster.core.selection import pattern_fault
 from bbq_dagster.core.tables import DatasetRef
 from bbq_dagster.errors import Refused
@@ -77,6 +78,14 @@ def _time_zone_fault(text: str) -> str:
     return ""
 
 
+def _duration_fault(text: str) -> str:
+    try:
+        parse_duration(text)
+    except Refused:
+        return "is not a duration: write hours, days or weeks as 36h, 30d or 8w, or forever"
+    return ""
+
+
 def endpoint_fault(text: str) -> str:
     """What is wrong with an endpoint; empty where it is one."""
     try:
@@ -114,6 +123,9 @@ CatalogDataset = Annotated[
 ]
 Location = Annotated[str, _checked(_location_fault), Field(json_schema_extra={"pattern": f"^{_LOCATION}$"})]
 TimeOfDay = Annotated[str, _checked(_time_fault), Field(json_schema_extra={"pattern": f"^{_TIME_OF_DAY}$"})]
+Duration = Annotated[
+    str, _checked(_duration_fault), Field(json_schema_extra={"pattern": "^([0-9]{1,5}[hdw]|forever)$"})
+]
 TimeZone = Annotated[str, _checked(_time_zone_fault)]
 DatasetPattern = Annotated[str, _checked(_dataset_pattern_fault)]
 TablePattern = Annotated[str, _checked(_table_pattern_fault)]
@@ -132,6 +144,55 @@ def _without_null(schema: dict[str, Any]) -> None:
 class _Mapping(BaseModel):
     model_config = ConfigDict(
         strict=True, extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=_without_null
+    )
+
+
+def _count(what: str, example: int) -> Any:
+    return Field(None, ge=0, le=100_000, description=f"{what} 0 turns the rule off.", examples=[example])
+
+
+class RetentionKeys(_Mapping):
+    """Which versions are kept: those that any rule keeps. Every key may be left out; then a weaker level decides."""
+
+    keep_last: int | None = _count("Keep the newest versions.", 3)
+    keep_hourly: int | None = _count("Keep the newest version of each of so many hours that have one.", 24)
+    keep_daily: int | None = _count("Keep the newest version of each of so many days that have one.", 7)
+    keep_weekly: int | None = _count("Keep the newest version of each of so many weeks that have one.", 4)
+    keep_monthly: int | None = _count("Keep the newest version of each of so many months that have one.", 12)
+    keep_yearly: int | None = _count("Keep the newest version of each of so many years that have one.", 5)
+    keep_within: Duration | None = Field(
+        None, description="Keep all versions that are not older; forever keeps everything.", examples=["30d"]
+    )
+    min_versions: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Never keep fewer versions while the source exists. A floor, no rule of its own. Built in: 1.",
+        examples=[2],
+    )
+    grace_after_source_deleted: Duration | None = Field(
+        None,
+        description="All versions go when the source has been gone for longer. Built in: forever, with the preset bbq"
+        " its months.",
+        examples=["90d"],
+    )
+    preset: Preset | None = Field(
+        None, description="bbq: the rules of the original BBQ, beside the others. Built in: none.", examples=["bbq"]
+    )
+    bbq_months: int | None = Field(
+        None,
+        ge=1,
+        le=1200,
+        description="Of the preset bbq: after how many months a version is old, and how many a source has to be gone."
+        " Built in: 7.",
+        examples=[7],
+    )
+    bbq_count: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Of the preset bbq: how many young versions are kept. Built in: 10.",
+        examples=[10],
     )
 
 
@@ -156,6 +217,11 @@ class PolicyKeys(_Mapping):
         description="How long rows in the streaming buffer may keep a copy waiting, as a copy does not take them."
         " Built in: 90.",
         examples=[90],
+    )
+    retention: RetentionKeys = Field(
+        default_factory=RetentionKeys,
+        description="Which versions are kept. Where no level says anything, nothing is ever deleted.",
+        examples=[{"keep_daily": 7, "keep_weekly": 4}],
     )
 
 
@@ -284,6 +350,27 @@ class LimitsKeys(_Mapping):
         description="How long a request that fails in passing (rate limits, errors of the backend) is tried again.",
         examples=[600.0],
     )
+    retention_share_of_versions: float = Field(
+        _LIMITS.retention_share_of_versions,
+        ge=0,
+        le=1,
+        description="A retention run that would delete a larger share of all versions needs the digest of its plan.",
+        examples=[0.5],
+    )
+    retention_share_of_bytes: float = Field(
+        _LIMITS.retention_share_of_bytes,
+        ge=0,
+        le=1,
+        description="A retention run that would delete a larger share of all bytes needs the digest of its plan.",
+        examples=[0.5],
+    )
+    retention_max_scan_age_hours: int = Field(
+        _LIMITS.retention_max_scan_age_hours,
+        ge=1,
+        le=8760,
+        description="Retention of a dataset is frozen where its tables were not listed for so long.",
+        examples=[48],
+    )
 
 
 class SettingsKeys(_Mapping):
@@ -311,6 +398,11 @@ class SettingsKeys(_Mapping):
     )
     sources: list[SourceKeys] = Field(
         min_length=1, description="The projects that are backed up.", examples=[[{"project": "acme-shop"}]]
+    )
+    restore_projects: list[ProjectId] = Field(
+        [],
+        description="Projects that may be restored into. A source project may always get its own tables back.",
+        examples=[["acme-lab"]],
     )
     limits: LimitsKeys = Field(
         default_factory=LimitsKeys, description="What a run may use.", examples=[{"requests_per_second": 50}]

@@ -38,6 +38,9 @@ class Limits:
     max_units_per_run: int = 1000
     request_timeout_seconds: float = 60.0
     retry_for_seconds: float = 600.0
+    retention_share_of_versions: float = 0.5
+    retention_share_of_bytes: float = 0.5
+    retention_max_scan_age_hours: int = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All of bbq.yaml. ``endpoint`` None is BigQuery itself; ``path`` is the file that was read."""
+    """All of bbq.yaml. ``endpoint`` None is BigQuery itself; ``path`` is the file that was read.
+
+    ``restore_projects`` may be restored into, besides the project that a version came from.
+    """
 
     endpoint: str | None
     credentials: Credentials
@@ -69,6 +75,7 @@ class Settings:
     limits: Limits
     state_dir: Path
     path: Path
+    restore_projects: tuple[str, ...] = ()
     defaults: Policy = field(default_factory=Policy)
 
     def source(self, project: str) -> Source:

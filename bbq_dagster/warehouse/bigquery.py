@@ -13,8 +13,8 @@ from typing import Any
 
 from google.cloud import bigquery
 
-from bbq_dagster.core.inventory import Dataset, SourceTable, State, UnitState
-from bbq_dagster.core.tables import DatasetRef, TableRef
+from bbq_dagster.core.inventory import Dataset, SourceTable, State, TableOptions, TableShape, UnitState
+from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.core.versions import Copy
 from bbq_dagster.errors import Permanent, Refused
 from bbq_dagster.warehouse import information_schema
@@ -29,6 +29,7 @@ LABELS = {"bbq": "backup"}
 """On every dataset and table that holds backups."""
 
 _DATASETS_PER_PAGE = 1000
+_MILLIS_PER_DAY = 86_400_000
 _METADATA_VIEWER = "roles/bigquery.metadataViewer"
 _DATA_EDITOR = "roles/bigquery.dataEditor"
 _KEPT_OF_A_TABLE = ("schema", "timePartitioning", "rangePartitioning", "clustering", "defaultCollation")
@@ -93,9 +94,16 @@ class BigQueryWarehouse:
         with self._lock:
             self._ensured.add(ref)
 
-    def create_table_like(self, source: TableRef, destination: TableRef, *, description: str) -> None:
+    def ensure_restore_dataset(self, ref: DatasetRef, *, location: str) -> None:
+        found = self._get_dataset(ref) or self._create_dataset(ref, location, "")
+        if found is not None and (found.location or "").casefold() != location.casefold():
+            raise Refused(f"{ref} is in {found.location}, its backups are in {location}: nothing was restored into it")
+
+    def create_table_like(
+        self, source: TableRef, destination: TableRef, *, description: str, options: TableOptions | None = None
+    ) -> None:
         may_create = Need("bigquery.tables.create", _DATA_EDITOR, destination.in_dataset)
-        wanted = _table_like(self._get_table(source), destination, description)
+        wanted = _table_like(self._get_table(source), destination, description, options)
         try:
             with explained(f"creating {destination} like {source}", may_create):
                 self._client.create_table(wanted, **self._options)
@@ -123,11 +131,41 @@ class BigQueryWarehouse:
             found |= _facts(information_schema.read_backup_partition(row) for row in rows)
         return found
 
+    def table_shapes(self, dataset: DatasetRef, location: str, tables: Collection[str]) -> dict[str, TableShape]:
+        found: dict[str, TableShape] = {}
+        for names in _chunks(tables):
+            rows = self._queries.rows(
+                information_schema.table_shapes_sql(dataset),
+                location=location,
+                doing=f"looking at the columns of {len(names)} tables of {dataset}",
+                needs=[_may_see(dataset)],
+                parameters={"tables": names},
+            )
+            found |= dict(information_schema.read_table_shapes(rows))
+        return found
+
     def remove_expirations(self, table: TableRef) -> None:
         unlimited, fields = _without_expirations(self._get_table(table))
         may_update = Need("bigquery.tables.update", _DATA_EDITOR, table.in_dataset)
         with explained(f"removing the expirations of {table}", may_update):
             self._client.update_table(unlimited, fields, **self._options)
+
+    def delete_table(self, table: TableRef) -> None:
+        self._delete(table.unit())
+
+    def delete_partition(self, unit: Unit) -> None:
+        assert unit.partition is not None, f"{unit} is a whole table"
+        self._delete(unit)
+
+    def _delete(self, unit: Unit) -> None:
+        reference = _dataset_reference(unit.table.in_dataset).table(unit.key)
+        may_delete = Need("bigquery.tables.delete", _DATA_EDITOR, unit.table.in_dataset)
+        try:
+            with explained(f"deleting {unit}", may_delete):
+                self._client.delete_table(reference, **self._options)
+        except Permanent as error:
+            if error.reason != "notFound":
+                raise
 
     def _dataset(self, item: bigquery.dataset.DatasetListItem) -> Dataset:
         ref = DatasetRef(item.project, item.dataset_id)
@@ -148,7 +186,9 @@ class BigQueryWarehouse:
     def _create_dataset(self, ref: DatasetRef, location: str, description: str) -> bigquery.Dataset | None:
         """None where it was created; the dataset as it is where another run was faster."""
         wanted = bigquery.Dataset(_dataset_reference(ref))
-        wanted.location, wanted.description, wanted.labels = location, description, LABELS
+        wanted.location = location
+        if description:
+            wanted.description, wanted.labels = description, LABELS
         may_create = Need("bigquery.datasets.create", "roles/bigquery.user", f"project {ref.project}")
         try:
             with explained(f"creating the backup dataset {ref}", may_create):
@@ -178,8 +218,10 @@ def _check_backup_dataset(ref: DatasetRef, found: bigquery.Dataset, location: st
     )
 
 
-def _table_like(source: bigquery.Table, destination: TableRef, description: str) -> bigquery.Table:
-    """The resource of a new backup table, taken over as it is: the library would drop what it does not know.
+def _table_like(
+    source: bigquery.Table, destination: TableRef, description: str, options: TableOptions | None
+) -> bigquery.Table:
+    """The resource of a new table, taken over as it is: the library would drop what it does not know.
 
     ``expirationMs`` is sent as null, since what is not sent takes the default of the dataset.
     """
@@ -190,7 +232,24 @@ def _table_like(source: bigquery.Table, destination: TableRef, description: str)
             key: value for key, value in wanted["timePartitioning"].items() if key in ("type", "field")
         } | {"expirationMs": None}
     wanted["tableReference"] = _table_reference(destination).to_api_repr()
-    return bigquery.Table.from_api_repr(wanted | {"description": description, "labels": LABELS})
+    if options is None:
+        return bigquery.Table.from_api_repr(wanted | {"description": description, "labels": LABELS})
+    return bigquery.Table.from_api_repr(_with_options(wanted, options))
+
+
+def _with_options(resource: Mapping[str, Any], options: TableOptions) -> dict[str, Any]:
+    """What a restored table has again of its source. Whether a filter is required belongs to the table itself."""
+    stated = {
+        "description": options.description,
+        "friendlyName": options.friendly_name,
+        "labels": dict(options.labels) or None,
+        "requirePartitionFilter": options.require_partition_filter or None,
+    }
+    wanted = {**resource, **{key: value for key, value in stated.items() if value is not None}}
+    if options.partition_expiration_days is not None and "timePartitioning" in wanted:
+        millis = round(options.partition_expiration_days * _MILLIS_PER_DAY)
+        wanted["timePartitioning"] = wanted["timePartitioning"] | {"expirationMs": str(millis)}
+    return wanted
 
 
 def _without_expirations(table: bigquery.Table) -> tuple[bigquery.Table, list[str]]:

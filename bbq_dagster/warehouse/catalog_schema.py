@@ -73,6 +73,11 @@ class CatalogSchema:
             migrate(self)
         self._write_version(len(_MIGRATIONS))
 
+    def check_place(self) -> None:
+        """Raises ``Refused`` for a catalog in another place, where no query finds it. None at all is no fault."""
+        if (found := self._get_dataset()) is not None:
+            self._check_place(found)
+
     def create_table_and_views(self) -> None:
         self._create_events()
         for view in catalog_sql.views(self._place.quoted(EVENTS), self._place.quoted("versions")):

@@ -1,7 +1,6 @@
 """The SQL of the catalog: its views, and the questions of ``catalog_store``.
 
-Texts only. A version is live while the newest event of its id is ``version_created``: ``version_deleted`` is reserved
-for its deletion.
+Texts only. A version is live while the newest event of its id is ``version_created``, and not ``version_deleted``.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from bbq_dagster.core.catalog import COLUMNS, Column
 
 _UNIT = ("source_project", "source_dataset", "source_table", "partition_id")
-_NOT_OF_A_VERSION = frozenset({"event", "error"})
+_NOT_OF_A_VERSION = frozenset({"event", "error", "restore_id", "target", "hold_id", "held", "owner", "held_until"})
 VERSION_COLUMNS = tuple(column.name for column in COLUMNS if column.name not in _NOT_OF_A_VERSION)
 EVENT_COLUMNS = tuple(column.name for column in COLUMNS)
 
@@ -22,6 +21,8 @@ OF_DATASETS = """`source_project` IN UNNEST(@projects) AND `source_dataset` IN U
 
 OF_TABLES = f"""{OF_DATASETS}
           AND CONCAT(`source_project`, '.', `source_dataset`, '.', `source_table`) IN UNNEST(@tables)"""
+
+OF_IDS = "`version_id` IN UNNEST(@versions)"
 
 EVERYTHING = "TRUE"
 
@@ -144,11 +145,85 @@ def newest_events(events: str, only: str, limit: int) -> str:
         LIMIT {limit:d}"""
 
 
+RETENTION_COLUMNS = (
+    *("event_id", "event", "recorded_at", "run_id", *_UNIT),
+    *("backup_project", "backup_dataset", "backup_table", "copy_id", "version_id", "captured_at"),
+    *("row_count", "size_bytes", "whole_table"),
+)
+"""What retention reads of an event: it reads the events of all versions, so the fewer the better."""
+
+
+def retention_records(events: str, only: str) -> str:
+    """All live versions, the last absence of each unit, the last scan of each dataset, and what was begun.
+
+    ``about`` is the thing of whose events the newest one counts.
+    """
+    return f"""
+        WITH mine AS (
+          SELECT
+            {_list(RETENTION_COLUMNS)},
+            MAX(IF(`event` IN ('version_created', 'copy_failed'), 1, 0))
+              OVER (PARTITION BY `copy_id`, {_list(_UNIT)}) AS has_ended,
+            CASE
+              WHEN `event` IN ('version_created', 'version_deleted') THEN CONCAT('version ', `version_id`)
+              WHEN `event` = 'deletion_planned' THEN CONCAT('deletion ', `version_id`)
+              WHEN `event` IN ('emptied', 'vanished') THEN CONCAT(
+                'absence ', `source_project`, '.', `source_dataset`, '.', `source_table`,
+                IFNULL(CONCAT('$', `partition_id`), '')
+              )
+              WHEN `event` = 'dataset_scanned' THEN CONCAT('scan ', `source_project`, '.', `source_dataset`)
+              ELSE `event_id`
+            END AS about
+          FROM {events}
+          WHERE `event` IN (
+            'version_created', 'version_deleted', 'deletion_planned', 'emptied', 'vanished', 'dataset_scanned',
+            'copy_planned', 'copy_failed'
+          ) AND {only}
+        )
+        SELECT {_list(RETENTION_COLUMNS)}
+        FROM mine
+        WHERE `event` <> 'copy_failed' AND (`event` <> 'copy_planned' OR has_ended = 0)
+        QUALIFY ROW_NUMBER() OVER (PARTITION BY about ORDER BY `recorded_at` DESC, `event` DESC) = 1
+          AND `event` <> 'version_deleted'"""
+
+
+def holds(events: str) -> str:
+    """Every hold that was ever placed or released; they are few."""
+    return f"""
+        SELECT {_list(EVENT_COLUMNS)}
+        FROM {events}
+        WHERE `event` IN ('held', 'released')"""
+
+
+def events_of_version(events: str) -> str:
+    return f"""
+        SELECT {_list(EVENT_COLUMNS)}
+        FROM {events}
+        WHERE {OF_IDS}"""
+
+
 def planned_copies(events: str) -> str:
+    """Those of backups and of restores: they share the quota."""
     return f"""
         SELECT COUNT(DISTINCT `copy_id`)
         FROM {events}
-        WHERE `recorded_at` >= @since AND `event` = 'copy_planned'"""
+        WHERE `recorded_at` >= @since AND `event` IN ('copy_planned', 'restore_planned')"""
+
+
+def absences(events: str, only: str) -> str:
+    """Every time that a unit was seen to be empty or gone."""
+    return f"""
+        SELECT {_list(EVENT_COLUMNS)}
+        FROM {events}
+        WHERE `event` IN ('emptied', 'vanished') AND {only}"""
+
+
+def restore_events(events: str) -> str:
+    """All that is on record of one restore."""
+    return f"""
+        SELECT {_list(EVENT_COLUMNS)}
+        FROM {events}
+        WHERE `event` IN ('restore_planned', 'restored', 'restore_failed') AND `restore_id` IN UNNEST(@restores)"""
 
 
 def _history(events: str) -> str:

@@ -17,6 +17,10 @@ from time import sleep
 from google.cloud import bigquery
 
 from bbq_dagster.core.catalog import COLUMNS, Event, EventKind, fold_record, version_of
+from bbq_dagster.core.restore_choice import Past
+from bbq_dagster.core.restore_record import gone_of
+from bbq_dagster.core.retention import RetentionRecord
+from bbq_dagster.core.retention_record import RetentionFold, fold_holds
 from bbq_dagster.core.tables import DatasetRef, TableRef
 from bbq_dagster.core.versions import Absence, DatasetRecord, Version
 from bbq_dagster.errors import BbqError, Permanent, Transient
@@ -94,13 +98,14 @@ class BigQueryCatalog:
             return {}
         only, parameters = _selected(datasets)
         by_dataset: dict[DatasetRef, list[Event]] = {dataset: [] for dataset in datasets or ()}
-        for row in self._rows(catalog_sql.dataset_records(self._events, only), parameters):
+        read = self._rows if datasets is None else self._rows_if_any
+        for row in read(catalog_sql.dataset_records(self._events, only), parameters):
             event = read_event(row)
             by_dataset.setdefault(DatasetRef(event.source_project, event.source_dataset), []).append(event)
         return {dataset: fold_record(events) for dataset, events in by_dataset.items()}
 
     def copy_jobs_since(self, since: datetime) -> int:
-        rows = self._rows(catalog_sql.planned_copies(self._events), {"since": since})
+        rows = self._rows_if_any(catalog_sql.planned_copies(self._events), {"since": since})
         return sum(whole_number(number) or 0 for (number,) in rows)
 
     def versions(self, tables: Iterable[TableRef]) -> list[Version]:
@@ -113,6 +118,36 @@ class BigQueryCatalog:
         ]
         return sorted(found, key=_newest_first)
 
+    def versions_by_id(self, version_ids: Iterable[str]) -> list[Version]:
+        wanted = sorted(set(version_ids))
+        sql = catalog_sql.live_versions(self._events, catalog_sql.OF_IDS)
+        found = [
+            read_version(row)
+            for start in range(0, len(wanted), _TABLES_PER_QUERY)
+            for row in self._rows(sql, {"versions": wanted[start : start + _TABLES_PER_QUERY]})
+        ]
+        return sorted(found, key=_newest_first)
+
+    def pasts(self, datasets: Collection[DatasetRef]) -> dict[DatasetRef, Past]:
+        if not datasets:
+            return {}
+        only, parameters = _selected(datasets)
+        versions = [read_version(row) for row in self._rows(catalog_sql.live_versions(self._events, only), parameters)]
+        absences = [
+            gone_of(read_event(row)) for row in self._rows(catalog_sql.absences(self._events, only), parameters)
+        ]
+        return {
+            dataset: Past(
+                tuple(version for version in versions if version.unit.table.in_dataset == dataset),
+                tuple(gone for gone in absences if gone.unit.table.in_dataset == dataset),
+            )
+            for dataset in datasets
+        }
+
+    def restore_events(self, restore_id: str) -> list[Event]:
+        rows = self._rows(catalog_sql.restore_events(self._events), {"restores": [restore_id]})
+        return sorted((read_event(row) for row in rows), key=lambda event: event.recorded_at)
+
     def latest(self, datasets: Collection[DatasetRef] | None = None) -> list[LatestVersion]:
         """The newest live version of every unit of these datasets, or of all: one query. In the order of the units."""
         only, parameters = _selected(datasets)
@@ -124,9 +159,36 @@ class BigQueryCatalog:
         only, parameters = _selected(datasets)
         return [read_event(row) for row in self._rows(catalog_sql.newest_events(self._events, only, limit), parameters)]
 
+    def retention_records(self, datasets: Collection[DatasetRef] | None) -> list[RetentionRecord]:
+        only, parameters = _selected(datasets)
+        folds = {dataset: RetentionFold(dataset) for dataset in datasets or ()}
+        for row in self._rows(catalog_sql.retention_records(self._events, only), parameters):
+            event = _event(catalog_sql.RETENTION_COLUMNS, row)
+            dataset = DatasetRef(event.source_project, event.source_dataset)
+            if dataset not in folds:
+                folds[dataset] = RetentionFold(dataset)
+            folds[dataset].take(event)
+        return [fold.record() for fold in folds.values()]
+
+    def holds(self) -> list[Event]:
+        return fold_holds(read_event(row) for row in self._rows(catalog_sql.holds(self._events), {}))
+
+    def events_of_version(self, version_id: str) -> list[Event]:
+        rows = self._rows(catalog_sql.events_of_version(self._events), {"versions": [version_id]})
+        return sorted(map(read_event, rows), key=lambda event: (event.recorded_at, event.event))
+
     @property
     def _events(self) -> str:
         return self._place.quoted(EVENTS)
+
+    def _rows_if_any(self, sql: str, parameters: Mapping[str, Parameter]) -> Iterator[Cells]:
+        """The rows; none where there is no catalog yet: a plan changes nothing, so it does not create one either."""
+        try:
+            yield from self._rows(sql, parameters)
+        except Permanent as error:
+            if error.reason != "notFound":
+                raise
+            CatalogSchema(self._client, self._place, self._options).check_place()
 
     def _rows(self, sql: str, parameters: Mapping[str, Parameter]) -> Iterator[Cells]:
         return self._queries.rows(

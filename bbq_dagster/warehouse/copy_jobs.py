@@ -12,7 +12,7 @@ from typing import Any
 from google.cloud import bigquery
 
 from bbq_dagster.core.tables import DatasetRef, Unit
-from bbq_dagster.core.versions import Copy
+from bbq_dagster.core.versions import Copy, Writing
 from bbq_dagster.errors import BbqError, Permanent
 from bbq_dagster.warehouse.client import Patience
 from bbq_dagster.warehouse.faults import Need, explained, job_error
@@ -22,6 +22,11 @@ JOBS_PER_LOOK_UP = 8
 """Up to this many jobs are asked for one by one; one page of the list shows a thousand."""
 
 _PAGE_OF_JOBS = 1000
+_DISPOSITIONS = {
+    Writing.INTO_EMPTY: bigquery.WriteDisposition.WRITE_EMPTY,
+    Writing.REPLACE: bigquery.WriteDisposition.WRITE_TRUNCATE,
+    Writing.APPEND: bigquery.WriteDisposition.WRITE_APPEND,
+}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -139,13 +144,17 @@ class CopyJobs:
 
 
 def _config(copy: Copy) -> bigquery.CopyJobConfig:
-    """A partition goes only into a table that was created for it: a new one would not be partitioned for certain."""
+    """A partition goes only into a table that was created for it: a new one would not be partitioned for certain.
+
+    So does a restore, whose tables get more than a copy job gives them.
+    """
+    needs_table = bool(copy.restore_id) or copy.destination.partition is not None
     return bigquery.CopyJobConfig(
-        write_disposition=bigquery.WriteDisposition.WRITE_EMPTY,
-        create_disposition=bigquery.CreateDisposition.CREATE_IF_NEEDED
-        if copy.destination.partition is None
-        else bigquery.CreateDisposition.CREATE_NEVER,
-        labels={"bbq": "backup"},
+        write_disposition=_DISPOSITIONS[copy.writing],
+        create_disposition=bigquery.CreateDisposition.CREATE_NEVER
+        if needs_table
+        else bigquery.CreateDisposition.CREATE_IF_NEEDED,
+        labels={"bbq": "restore" if copy.restore_id else "backup"},
     )
 
 

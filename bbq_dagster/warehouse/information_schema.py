@@ -5,11 +5,13 @@ SQL texts and readers only; ``bigquery`` runs them. Times are asked for as micro
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 
-from bbq_dagster.core.inventory import Dataset, SourceTable, State, UnitState
+from bbq_dagster.core.inventory import Dataset, SourceTable, State, TableOptions, TableShape, UnitState
 from bbq_dagster.core.tables import DatasetRef, TableRef
 from bbq_dagster.warehouse.queries import Cells, instant, quoted, whole_number
 
@@ -33,7 +35,7 @@ def read_table_state(row: Cells, project: str) -> tuple[TableRef, State]:
 
 
 def tables_sql(dataset: DatasetRef) -> str:
-    """Every table of a dataset, whatever its kind, with its columns, partitioning and labels.
+    """Every table of a dataset, whatever its kind, with its columns, partitioning, labels and other options.
 
     The hidden column ``_PARTITIONTIME`` of an ingestion-time table is its partitioning column, but not one of its own.
     """
@@ -41,7 +43,8 @@ def tables_sql(dataset: DatasetRef) -> str:
     return f"""
         SELECT
           tables.table_name, tables.table_type, UNIX_MICROS(tables.creation_time),
-          columns.own, columns.partition_column, columns.partition_type, labels.option_value
+          columns.own, columns.partition_column, columns.partition_type, options.labels,
+          options.description, options.friendly_name, options.require_filter, options.partition_days
         FROM {schema}.TABLES AS tables
         LEFT JOIN (
           SELECT
@@ -53,12 +56,20 @@ def tables_sql(dataset: DatasetRef) -> str:
           GROUP BY table_name
         ) AS columns ON columns.table_name = tables.table_name
         LEFT JOIN (
-          SELECT table_name, option_value FROM {schema}.TABLE_OPTIONS WHERE option_name = 'labels'
-        ) AS labels ON labels.table_name = tables.table_name"""
+          SELECT
+            table_name,
+            MAX(IF(option_name = 'labels', option_value, NULL)) AS labels,
+            MAX(IF(option_name = 'description', option_value, NULL)) AS description,
+            MAX(IF(option_name = 'friendly_name', option_value, NULL)) AS friendly_name,
+            MAX(IF(option_name = 'require_partition_filter', option_value, NULL)) AS require_filter,
+            MAX(IF(option_name = 'partition_expiration_days', option_value, NULL)) AS partition_days
+          FROM {schema}.TABLE_OPTIONS
+          GROUP BY table_name
+        ) AS options ON options.table_name = tables.table_name"""
 
 
 def read_table(row: Cells, dataset: Dataset, states: Mapping[TableRef, State]) -> SourceTable:
-    name, kind, created, columns, partition_column, partition_type, labels = row
+    name, kind, created, columns, partition_column, partition_type, labels, *options = row
     ref = dataset.ref.table(name or "")
     return SourceTable(
         ref=ref,
@@ -69,6 +80,7 @@ def read_table(row: Cells, dataset: Dataset, states: Mapping[TableRef, State]) -
         partition_column=partition_column,
         partition_type=partition_type,
         labels=parse_labels(labels),
+        options=_options(options),
     )
 
 
@@ -123,6 +135,56 @@ def read_backup_partition(row: Cells) -> tuple[str, bool, str | None, State]:
 def parse_labels(option_value: str | None) -> dict[str, str]:
     """``[STRUCT("env", "prod"), STRUCT("bbq", "skip")]`` as TABLE_OPTIONS shows labels."""
     return dict(_LABEL.findall(option_value or ""))
+
+
+def table_shapes_sql(dataset: DatasetRef) -> str:
+    """A row for each column of each of ``@tables``, in their order; a table without columns has one without a name."""
+    schema = f"{quoted(dataset.project, dataset.dataset)}.INFORMATION_SCHEMA"
+    return f"""
+        SELECT
+          tables.table_name, tables.table_type, columns.column_name, columns.data_type, columns.is_hidden,
+          columns.is_partitioning_column, columns.clustering_ordinal_position
+        FROM {schema}.TABLES AS tables
+        LEFT JOIN {schema}.COLUMNS AS columns ON columns.table_name = tables.table_name
+        WHERE tables.table_name IN UNNEST(@tables)
+        ORDER BY tables.table_name, columns.ordinal_position"""
+
+
+def read_table_shapes(rows: Iterable[Cells]) -> Iterator[tuple[str, TableShape]]:
+    """Each table with its shape, from the rows in the order of the query."""
+    for (name, kind), of_table in groupby(rows, key=lambda row: (row[0], row[1])):
+        yield name or "", _shape(kind or "", list(of_table))
+
+
+def _shape(kind: str, rows: Sequence[Cells]) -> TableShape:
+    columns = [row for row in rows if row[2] is not None]
+    partitioning = next((row for row in columns if row[5] == "YES"), None)
+    clustering = sorted((int(row[6]), row[2] or "") for row in columns if row[6] is not None)
+    return TableShape(
+        kind=kind,
+        columns=tuple((row[2] or "", row[3] or "") for row in columns if row[4] == "NO"),
+        partition_column=None if partitioning is None else partitioning[2],
+        partition_type=None if partitioning is None else partitioning[3],
+        clustering=tuple(name for _, name in clustering),
+    )
+
+
+def _options(cells: Cells) -> TableOptions:
+    description, friendly_name, require_filter, partition_days = cells
+    return TableOptions(
+        description=parse_text(description),
+        friendly_name=parse_text(friendly_name),
+        require_partition_filter=require_filter == "true",
+        partition_expiration_days=None if partition_days is None else float(partition_days),
+    )
+
+
+def parse_text(option_value: str | None) -> str | None:
+    r"""A STRING option as TABLE_OPTIONS shows it: a literal of SQL, such as ``"Gates \"A\" and B"``.
+
+    Its escapes are Python's, for all that BigQuery itself writes (BigQuery: lexical#string_and_bytes_literals).
+    """
+    return None if option_value is None else str(ast.literal_eval(option_value))
 
 
 def _state(cells: Cells) -> State:

@@ -14,8 +14,10 @@ from datetime import datetime
 from typing import Protocol
 
 from bbq_dagster.core.catalog import Event
-from bbq_dagster.core.inventory import Dataset, SourceTable, State, UnitState
-from bbq_dagster.core.tables import DatasetRef, TableRef
+from bbq_dagster.core.inventory import Dataset, SourceTable, State, TableOptions, TableShape, UnitState
+from bbq_dagster.core.restore_choice import Past
+from bbq_dagster.core.retention import RetentionRecord
+from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.core.versions import Copy, DatasetRecord, Version
 from bbq_dagster.errors import BbqError
 
@@ -55,7 +57,7 @@ class BackupTableFacts:
 
 
 class Warehouse(Protocol):
-    """Sources are only read; everything that is written goes into the backup project."""
+    """Sources are only read, and everything that is written goes into the backup project; but for a restore."""
 
     def list_datasets(self, project: str) -> list[Dataset]:
         """All datasets of ``project`` with location and labels, hidden ones included."""
@@ -78,16 +80,32 @@ class Warehouse(Protocol):
         Raises ``Refused`` where the existing one has a default expiration or is in another location.
         """
 
-    def create_table_like(self, source: TableRef, destination: TableRef, *, description: str) -> None:
+    def create_table_like(
+        self, source: TableRef, destination: TableRef, *, description: str, options: TableOptions | None = None
+    ) -> None:
         """Create ``destination`` empty, with schema, partitioning and clustering of ``source`` and no expirations.
 
+        With ``options`` it is a restored table and gets these; without, it is a backup table with ``description``.
         Doing it twice is the same as doing it once.
+        """
+
+    def ensure_restore_dataset(self, ref: DatasetRef, *, location: str) -> None:
+        """Create a dataset to restore into; an existing one is left as it is.
+
+        Raises ``Refused`` where the existing one is in another location.
+        """
+
+    def table_shapes(self, dataset: DatasetRef, location: str, tables: Collection[str]) -> Mapping[str, TableShape]:
+        """Kind, columns, partitioning and clustering of these tables; missing ones are not in the answer.
+
+        One query per 1,000.
         """
 
     def start_copy(self, copy: Copy, job: JobRef) -> None:
         """Start the copy job; starting the same job twice starts it once, whoever did it first.
 
-        It never overwrites: a destination (table or partition) that has data makes the job fail.
+        It does with rows that are at the destination what ``copy.writing`` says: ``INTO_EMPTY`` never overwrites, a
+        destination (table or partition) that has data makes the job fail. A copy of a restore creates no table.
         """
 
     def copy_statuses(self, jobs: Collection[JobRef]) -> Mapping[JobRef, CopyStatus]:
@@ -101,6 +119,12 @@ class Warehouse(Protocol):
     def remove_expirations(self, table: TableRef) -> None:
         """Make a backup table and its partitions live until somebody deletes them."""
 
+    def delete_table(self, table: TableRef) -> None:
+        """Delete a table of the backup project; one that is not there is deleted already."""
+
+    def delete_partition(self, unit: Unit) -> None:
+        """Delete one partition of a backup table; one that is not there, or whose table is not, is deleted already."""
+
 
 class Catalog(Protocol):
     """The append-only record of everything that was planned, made and lost."""
@@ -111,7 +135,8 @@ class Catalog(Protocol):
     def records(self, datasets: Collection[DatasetRef] | None) -> Mapping[DatasetRef, DatasetRecord]:
         """What is on record of each of these datasets (an empty record where nothing is): one query.
 
-        None: of every dataset that is on record.
+        None: of every dataset that is on record; raises where there is no catalog. Of named datasets nothing is on
+        record before there is one.
         """
 
     def copy_jobs_since(self, since: datetime) -> int:
@@ -122,6 +147,24 @@ class Catalog(Protocol):
 
     def versions(self, tables: Iterable[TableRef]) -> list[Version]:
         """All live versions of these tables, newest first."""
+
+    def versions_by_id(self, version_ids: Iterable[str]) -> list[Version]:
+        """The live versions among these, newest first."""
+
+    def pasts(self, datasets: Collection[DatasetRef]) -> Mapping[DatasetRef, Past]:
+        """All live versions and all absences on record of each of these datasets."""
+
+    def restore_events(self, restore_id: str) -> list[Event]:
+        """All that is on record of one restore, oldest first."""
+
+    def retention_records(self, datasets: Collection[DatasetRef] | None) -> list[RetentionRecord]:
+        """All that retention has to know of each of these datasets, or of all on record: one query."""
+
+    def holds(self) -> list[Event]:
+        """The ``held`` events of the holds that were not released, those past their end included, oldest first."""
+
+    def events_of_version(self, version_id: str) -> list[Event]:
+        """All that is on record of one version, oldest first."""
 
     def history(self, datasets: Collection[DatasetRef] | None, *, limit: int) -> list[Event]:
         """The events of these datasets (None: of all), newest first."""

@@ -164,6 +164,32 @@ class TestTryingAgain:
         assert end == CopyUnfinished(a_copy(), job_id(a_copy(), tried=0), "backend error")
         assert warehouse.calls.names().count("start_copy") == 3
 
+    def test_where_no_start_is_answered_any_more_the_rest_is_left_and_what_runs_is_followed(
+        self, warehouse: FakeWarehouse, clock: FakeClock
+    ) -> None:
+        others = of_plain_tables(warehouse, 50)
+        for table in others:
+            warehouse.calls.fail_next("start_copy", TRANSIENT, about=table.copies[0].destination, times=99)
+
+        run = Run([of_orders(), *others], warehouse, clock, max_tries=5, concurrent_jobs=10)
+
+        (done,) = [end for end in run.ends if isinstance(end, CopyOutcome)]
+        left = [end for end in run.ends if isinstance(end, CopyUnfinished)]
+        assert done.copy == a_copy()
+        assert len(left) == 50
+        assert any(end.reason == "no copy job can be started: backend error" for end in left)
+        assert warehouse.calls.names().count("start_copy") < 5 * 50
+
+    def test_one_start_that_is_never_answered_stops_no_other_one(
+        self, warehouse: FakeWarehouse, clock: FakeClock
+    ) -> None:
+        bad, *others = of_plain_tables(warehouse, 50)
+        warehouse.calls.fail_next("start_copy", TRANSIENT, about=bad.copies[0].destination, times=99)
+
+        run = Run([bad, *others], warehouse, clock, concurrent_jobs=2)
+
+        assert sum(isinstance(end, CopyOutcome) for end in run.ends) == 49
+
     def test_a_start_that_is_refused_is_failed(self, warehouse: FakeWarehouse, clock: FakeClock) -> None:
         warehouse.calls.fail_next("start_copy", DENIED)
 

@@ -109,7 +109,14 @@ def a_record(
     return DatasetRecord(latest, absent or {}, settled or {}, tuple(unfinished), failures or {})
 
 
-def a_copy(unit: Unit, *, whole_table_of: Sequence[Unit] = (), attempt: int = 1, partitioned: bool = False) -> Copy:
+def a_copy(
+    unit: Unit,
+    *,
+    whole_table_of: Sequence[Unit] = (),
+    attempt: int = 1,
+    partitioned: bool = False,
+    state: State | None = None,
+) -> Copy:
     """A copy of ``unit``; with ``whole_table_of``, one of its whole table that holds these units."""
     held = whole_table_of or (unit,)
     place = None if whole_table_of else unit.partition
@@ -119,7 +126,7 @@ def a_copy(unit: Unit, *, whole_table_of: Sequence[Unit] = (), attempt: int = 1,
         destination=backup.unit(place),
         location="EU",
         source_created_at=CREATED,
-        units=tuple(PlannedUnit(one, a_state(), "never backed up") for one in held),
+        units=tuple(PlannedUnit(one, state or a_state(), "never backed up") for one in held),
         attempt=attempt,
         partitioned=partitioned or any(one.partition is not None for one in held),
     )

@@ -146,7 +146,9 @@ def test_a_unit_gets_the_verdict_of_the_first_rule_that_applies(
         pytest.param(
             CREATED + MICROSECOND, a_state(), Verdict.RECREATED, id="created 1 µs after the one of the version"
         ),
-        pytest.param(CREATED - MICROSECOND, a_state(), Verdict.UNCHANGED, id="created 1 µs before it"),
+        pytest.param(
+            CREATED - MICROSECOND, a_state(), Verdict.RECREATED, id="created 1 µs before it: renamed into its place"
+        ),
         pytest.param(NOW, a_state(modified_at=NOW), Verdict.RECREATED, id="created anew is said before modified"),
         pytest.param(NOW, State(), Verdict.RECREATED, id="created anew, nothing else is known"),
         pytest.param(NOW, EMPTY, Verdict.EMPTIED, id="created anew without rows: the good version stays"),

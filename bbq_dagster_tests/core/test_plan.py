@@ -45,13 +45,14 @@ from bbq_dagster_tests.core.strategies import (
 
 HOME = backup_dataset(SALES, location="EU", into=BACKUPS)
 FULL = Quota(0, 10)
+MOVED = a_state(modified_at=NOW - HOUR)
 
 
 def with_partitions(changed: int, of: int, *, table: SourceTable | None = None, extra: tuple[str, ...] = ()) -> Scan:
     """A partitioned table with versions of all its ``of`` daily partitions, the first ``changed`` written since."""
     table = a_partitioned_table() if table is None else table
     every = days(of, table=table.ref)
-    seen = [UnitState(unit, a_state(modified_at=NOW - HOUR)) for unit in every[:changed]]
+    seen = [UnitState(unit, MOVED) for unit in every[:changed]]
     seen += [UnitState(unit, a_state()) for unit in every[changed:]]
     seen += [UnitState(table.ref.unit(special), a_state()) for special in extra]
     return a_scan(table, partitions=seen, record=a_record(*(a_version(unit) for unit in every)))
@@ -349,7 +350,8 @@ def test_unfinished_copies_come_first_and_keep_their_names() -> None:
 def test_of_a_table_only_the_units_that_are_in_no_unfinished_copy_are_planned() -> None:
     first, second = days(2)
     scan = with_partitions(2, of=10)
-    plan = planned(replace(scan, record=replace(scan.record, unfinished=(a_copy(first),))))
+    open_copy = a_copy(first, state=MOVED)
+    plan = planned(replace(scan, record=replace(scan.record, unfinished=(open_copy,))))
 
     assert copied(plan) == [second]
     assert plan.backups[0].why_so == "1 of 10 partitions: a copy job each"
@@ -358,10 +360,19 @@ def test_of_a_table_only_the_units_that_are_in_no_unfinished_copy_are_planned() 
 def test_an_unfinished_copy_of_a_whole_table_holds_all_its_units() -> None:
     first, second, third = days(3)
     scan = with_partitions(3, of=3)
-    open_copy = a_copy(EVENTS.unit(), whole_table_of=(first, second))
+    open_copy = a_copy(EVENTS.unit(), whole_table_of=(first, second), state=MOVED)
     plan = planned(replace(scan, record=replace(scan.record, unfinished=(open_copy,))))
 
     assert copied(plan) == [third]
+
+
+def test_a_unit_that_moved_since_its_unfinished_copy_was_planned_gets_another_one() -> None:
+    open_copy = a_copy(ORDERS.unit(), state=a_state(rows=1))
+    plan = planned(a_scan(a_table(), record=a_record(unfinished=[open_copy])))
+
+    assert plan.unfinished == (open_copy,)
+    assert copied(plan) == [ORDERS.unit()]
+    assert len({copy.destination for copy in plan.copies}) == 2
 
 
 def test_an_unfinished_copy_of_a_unit_that_is_gone_is_still_asked_for() -> None:
@@ -678,12 +689,14 @@ _QUOTAS = st.integers(min_value=0, max_value=12).map(lambda left: Quota(left, 12
 
 
 @given(some.projects_of_scans(), _QUOTAS)
-def test_every_changed_unit_is_copied_unfinished_or_postponed_and_only_one_of_them(
+def test_every_changed_state_is_copied_unfinished_or_postponed_and_only_one_of_them(
     scans: list[Scan], quota: Quota
 ) -> None:
     plan = planned(*scans, quota=quota)
-    in_hand = {unit.unit for copy in plan.unfinished for unit in copy.units}
-    changed = {change.unit for scan in scans for change in scan.changes().to_copy}
+    begun = {(unit.unit, unit.state) for copy in plan.unfinished for unit in copy.units}
+    every = [change for scan in scans for change in scan.changes().to_copy]
+    in_hand = {change.unit for change in every if (change.unit, change.state) in begun}
+    changed = {change.unit for change in every}
     waiting = {change.unit for scan in scans for change in scan.changes().changes if change.verdict is Verdict.WAITS}
 
     assert sorted([*copied(plan), *postponed(plan)]) == sorted(set(copied(plan)) | set(postponed(plan)))

@@ -111,7 +111,8 @@ def test_a_policy_prints_who_set_what() -> None:
     policy = resolve_policy([Level("dataset sales", Policy(skip=True))])
 
     assert str(policy) == (
-        "skip: True (dataset sales)\nwhole_table_share: 0.5 (built in)\nstreaming_wait_minutes: 90 (built in)"
+        "skip: True (dataset sales)\nwhole_table_share: 0.5 (built in)\nstreaming_wait_minutes: 90 (built in)\n"
+        "retention: None (built in)"
     )
 
 

@@ -160,3 +160,12 @@ def test_what_cannot_or_need_not_be_copied_is_left_out_with_a_reason(house: Hous
         "skipped": "it has the label bbq: skip",
         "view": "a view has no data of its own",
     }
+
+
+def test_a_plan_changes_nothing_and_creates_no_catalog(house: House) -> None:
+    house.sql(f"CREATE TABLE `{ORDERS}` AS SELECT 1 AS n")
+
+    plan = house.plan()
+
+    assert units_of(plan.units) == ["orders"]
+    assert list(house.bigquery.client("acme-vault").list_datasets()) == []

@@ -274,13 +274,81 @@ def test_views_cannot_be_copied_into(client: bq.Client) -> None:
         copy(client, "t", "view", write_disposition="WRITE_TRUNCATE")
 
 
-def test_source_and_destination_must_be_in_one_location(client: bq.Client) -> None:
-    """datasets: location is fixed; a copy stays inside it."""
+@pytest.mark.parametrize("operation", ["SNAPSHOT", "CLONE"])
+def test_snapshots_and_clones_stay_in_their_location(client: bq.Client, operation: str) -> None:
+    """managing-tables, table-snapshots-intro: only a COPY goes to another region."""
     a_dataset(client, "american", "US")
     a_table(client, "t", ONE)
 
     with pytest.raises(BadRequest, match="Cannot read and write in different locations: source: EU, destination: US"):
-        copy(client, "t", "american.u")
+        copy(client, "t", "american.u", operation_type=operation)
+
+
+def test_a_copy_into_another_location_takes_the_expiration_along(client: bq.Client) -> None:
+    """managing-tables, copy across regions: "Expiration time from the source table is copied"."""
+    expires = NOW + timedelta(days=3)
+    a_dataset(client, "american", "US")
+    a_table(client, "t", ONE, expires=expires)
+
+    copy(client, "t", "american.u")
+
+    assert rows_of(client, "american.u") == [(1,)]
+    assert client.get_table("shop.american.u").expires == expires
+
+
+@pytest.mark.parametrize(
+    ("sources", "disposition", "words"),
+    [
+        pytest.param(["t", "t"], "WRITE_EMPTY", "Only one source table", id="several sources"),
+        pytest.param(["t"], "WRITE_APPEND", "cannot append", id="appending"),
+        pytest.param(["t"], "WRITE_EMPTY", "Already Exists", id="a table that exists, though without rows"),
+        pytest.param(["tagged"], "WRITE_TRUNCATE", "policy tags", id="policy tags"),
+    ],
+)
+def test_what_a_copy_into_another_location_may_not(
+    client: bq.Client, sources: list[str], disposition: str, words: str
+) -> None:
+    """managing-tables, copy across regions."""
+    a_dataset(client, "american", "US")
+    client.create_table(bq.Table("shop.american.u", [A]))
+    a_table(client, "t", ONE)
+    tagged = bq.SchemaField("a", "INTEGER", policy_tags=bq.PolicyTagList(["projects/p/locations/eu/taxonomies/1"]))
+    a_table(client, "tagged", fields=[tagged])
+
+    with pytest.raises((BadRequest, Conflict), match=words):
+        copy(client, sources, "american.u", write_disposition=disposition)
+
+
+@pytest.mark.parametrize("instant", ["0", "-3600000"])
+def test_an_instant_may_be_the_oldest_or_count_back(bigquery: LocalBigQuery, client: bq.Client, instant: str) -> None:
+    """access-historical-data: `t@0` is the oldest there is, `t@-ms` counts back from now."""
+    a_table(client, "t", ONE)
+    bigquery.advance(timedelta(hours=1))
+    load(client, "t", TWO, "WRITE_TRUNCATE")
+
+    copy(client, f"t@{instant}", "u")
+
+    assert rows_of(client, "u") == [(1,)]
+
+
+def test_a_table_made_anew_leaves_the_old_ones_data_in_reach(bigquery: LocalBigQuery, client: bq.Client) -> None:
+    """restore-deleted-tables: by an instant at which the old table existed."""
+    a_table(client, "t", ONE)
+    bigquery.advance(timedelta(hours=1))
+    client.delete_table("shop.sales.t")
+    a_table(client, "t", TWO)
+
+    copy(client, f"t@{int(NOW.timestamp() * 1000)}", "u")
+
+    assert rows_of(client, "u") == [(1,)]
+
+
+def test_a_restore_needs_a_snapshot(client: bq.Client) -> None:
+    """table-snapshots-restore."""
+    a_table(client, "t", ONE)
+
+    with pytest.raises(BadRequest, match="Only snapshots can be restored"):
+        copy(client, "t", "u", operation_type="RESTORE")
 
 
 @pytest.mark.parametrize(

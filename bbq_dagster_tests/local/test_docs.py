@@ -12,18 +12,19 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from google.api_core.exceptions import BadRequest, GoogleAPICallError, MethodNotImplemented
+from google.api_core.exceptions import BadRequest, Forbidden, GoogleAPICallError, MethodNotImplemented
 from google.cloud import bigquery as bq
 
 import bbq_dagster.local
 from bbq_dagster.local.faults import ACTIONS, EXACT, PATTERNS
+from bbq_dagster.local.limits import RULES
 from bbq_dagster.local.model import TableRef, make_part
 from bbq_dagster.local.server import LocalBigQuery
 from bbq_dagster.local.store import Settings
 from bbq_dagster_tests.local.builders import NOW, A, a_dataset, a_day_table, a_table, copy, load, rows_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "local-bigquery.md").read_text()
-CLIENT_EXAMPLE, TEST_EXAMPLE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+CLIENT_EXAMPLE, TEST_EXAMPLE, ACCESS_EXAMPLE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 HOUR_MS = 3_600_000
 
 
@@ -65,6 +66,19 @@ def test_the_example_of_a_test_passes(bigquery: LocalBigQuery) -> None:
     exec(TEST_EXAMPLE, names)
 
     names["test_the_client_asks_again"](bigquery)
+
+
+def test_the_example_of_access_passes(bigquery: LocalBigQuery) -> None:
+    names: dict[str, Any] = {"pytest": pytest, "Forbidden": Forbidden}
+    exec(ACCESS_EXAMPLE, names)
+
+    names["test_a_viewer_deletes_nothing"](bigquery)
+
+
+def test_every_limit_is_explained_with_bigquery_s_figure() -> None:
+    explained = [(code(name), int(figure.replace(",", ""))) for name, figure, _ in rows("limits")]
+
+    assert explained == [(rule.name, rule.documented) for rule in RULES]
 
 
 def test_every_setting_is_explained_with_its_default(bigquery: LocalBigQuery) -> None:

@@ -57,7 +57,7 @@ def test_csv_is_loaded(client: bq.Client, zipped: bool) -> None:
 
     assert [(r["a"], r["s"], r["at"] and r["at"].hour) for r in client.list_rows(TARGET)] == [
         (1, "x, y", 10),
-        (None, "", None),
+        (None, None, None),
     ]
 
 
@@ -183,3 +183,12 @@ def test_a_column_of_another_type_is_refused(client: bq.Client) -> None:
 
     with pytest.raises(BadRequest, match="Field a has changed type from INTEGER to STRING"):
         client.load_table_from_json([{"a": "2"}], TARGET, job_config=config).result()
+
+
+def test_csv_tells_an_empty_text_from_null_by_its_quotes(client: bq.Client) -> None:
+    """REST JobConfigurationLoad.nullMarker: the empty field is NULL; a quoted one is an empty STRING."""
+    config = bq.LoadJobConfig(schema=[A, bq.SchemaField("s", "STRING")], source_format="CSV")
+
+    client.load_table_from_file(io.BytesIO(b'1,""\n2,\n'), TARGET, job_config=config).result()
+
+    assert rows_of(client, "t") == [(1, ""), (2, None)]

@@ -86,3 +86,17 @@ def test_views_take_no_rows(client: bq.Client) -> None:
 
     with pytest.raises(BadRequest, match="currently a VIEW"):
         client.insert_rows_json("shop.sales.v", [{A.name: 1}])
+
+
+def test_a_row_that_is_streamed_again_is_kept_once(bigquery: LocalBigQuery, client: bq.Client) -> None:
+    """write-api-rest: insertId, for a minute; a row without one is always new."""
+    a_table(client, "t")
+    stream = lambda *ids: client.insert_rows_json("shop.sales.t", [{"a": 1}] * len(ids), row_ids=ids)  # noqa: E731
+
+    stream("one", "two", "one")
+    bigquery.advance(timedelta(seconds=59))
+    stream("one", None, None)
+    bigquery.advance(timedelta(seconds=1))
+    stream("one")
+
+    assert [row.values()[0] for row in client.query_and_wait("SELECT COUNT(*) FROM sales.t")] == [5]

@@ -15,22 +15,33 @@ from typing import Protocol
 import pytest
 
 from bbq_dagster.core.catalog import copy_failed, copy_planned, fold_record, table_settled
-from bbq_dagster.core.inventory import Dataset, SourceTable, State
+from bbq_dagster.core.holds import Hold
+from bbq_dagster.core.inventory import Dataset, SourceTable, State, TableOptions
 from bbq_dagster.core.naming import job_id
+from bbq_dagster.core.restore import RestorePlan
+from bbq_dagster.core.restore_record import restore_planned, restored
+from bbq_dagster.core.restore_request import Target
+from bbq_dagster.core.retention_record import RetentionFold, held, hold_of, released
 from bbq_dagster.core.tables import NULL_PARTITION, DatasetRef, TableRef, Unit
-from bbq_dagster.core.versions import Absence, DatasetRecord
+from bbq_dagster.core.versions import Absence, DatasetRecord, Writing
 from bbq_dagster.errors import Permanent, Refused
 from bbq_dagster.warehouse.port import BackupTableFacts, Catalog, CopyStatus, JobRef, Warehouse
 from bbq_dagster_tests.builders import BACKUPS, EVENTS, LOCATION, NOW, ORDERS, SALES, a_copy, a_planned_unit, a_table
+from bbq_dagster_tests.core.restoring import Story, a_request
 from bbq_dagster_tests.warehouse.stories import (
     backed_up,
     backed_up_by,
     days,
+    deleted,
+    deletion_begun,
     failed,
     found_empty,
     found_gone,
     random_events,
+    scanned,
 )
+
+LAB = DatasetRef("acme-lab", "sales")
 
 
 class Scene(Protocol):
@@ -248,6 +259,74 @@ class WarehouseContract:
         with pytest.raises(Refused, match="partitioned"):
             warehouse.create_table_like(EVENTS, backups.table("events-1"), description="events")
 
+    def test_a_dataset_to_restore_into_is_created_once(self, warehouse: Warehouse, scene: Scene) -> None:
+        for _ in range(2):
+            warehouse.ensure_restore_dataset(LAB, location=LOCATION)
+
+        assert warehouse.list_datasets("acme-lab") == [Dataset(LAB, LOCATION)]
+
+    def test_a_dataset_to_restore_into_that_is_elsewhere_is_refused(self, warehouse: Warehouse, scene: Scene) -> None:
+        scene.create_dataset(LAB, location="US")
+
+        with pytest.raises(Refused, match="in US"):
+            warehouse.ensure_restore_dataset(LAB, location=LOCATION)
+
+    def test_the_shape_of_a_table_has_its_columns_and_its_partitioning(
+        self, warehouse: Warehouse, scene: Scene, sales: Dataset
+    ) -> None:
+        scene.create_table(ORDERS)
+        scene.create_partitioned_table(EVENTS, {"20240131": 2})
+
+        shapes = warehouse.table_shapes(SALES, LOCATION, ["orders", "events", "missing"])
+
+        assert sorted(shapes) == ["events", "orders"]
+        assert (shapes["events"].kind, shapes["events"].partition_type) == ("BASE TABLE", "DATE")
+        assert len(shapes["orders"].columns) == len(shapes["events"].columns) == 2
+        assert not shapes["orders"].is_partitioned
+
+    @pytest.mark.parametrize(
+        ("writing", "expected"),
+        [
+            pytest.param(Writing.INTO_EMPTY, {"20240131": 7, "20240201": 1}, id="refused"),
+            pytest.param(Writing.REPLACE, {"20240131": 2, "20240201": 1}, id="replaced"),
+            pytest.param(Writing.APPEND, {"20240131": 9, "20240201": 1}, id="appended"),
+        ],
+    )
+    def test_a_restored_partition_does_to_the_rows_that_are_there_what_it_is_told(
+        self,
+        warehouse: Warehouse,
+        scene: Scene,
+        backups: DatasetRef,
+        writing: Writing,
+        expected: dict[str, int],
+    ) -> None:
+        scene.create_dataset(LAB)
+        backup, target = backups.table("events-1"), LAB.table("events")
+        scene.create_partitioned_table(backup, {"20240131": 2})
+        scene.create_partitioned_table(target, {"20240131": 7, "20240201": 1})
+        copy = a_copy(
+            backup.unit("20240131"), destination=target.unit("20240131"), restore_id="restore_1", writing=writing
+        )
+
+        warehouse.start_copy(copy, job_of(copy.destination))
+        self._end(warehouse, job_of(copy.destination))
+
+        held = warehouse.backup_tables(LAB, LOCATION, ["events"])["events"]
+        assert {partition: state.rows for partition, state in held.partitions.items()} == expected
+
+    def test_a_restore_creates_no_table_by_a_copy(
+        self, warehouse: Warehouse, scene: Scene, backups: DatasetRef
+    ) -> None:
+        scene.create_dataset(LAB)
+        scene.create_table(backups.table("orders-1"), rows=3)
+        copy = a_copy(backups.table("orders-1").unit(), destination=LAB.table("orders").unit(), restore_id="restore_1")
+
+        warehouse.start_copy(copy, job_of(copy.destination))
+        status = self._end(warehouse, job_of(copy.destination))
+
+        assert isinstance(status.error, Permanent)
+        assert warehouse.table_shapes(LAB, LOCATION, ["orders"]) == {}
+
     def test_a_copy_has_the_rows_and_bytes_of_its_source_and_says_when_it_started(
         self, warehouse: Warehouse, scene: Scene, sales: Dataset, backups: DatasetRef
     ) -> None:
@@ -375,6 +454,29 @@ class WarehouseContract:
 
         assert {name: facts.expires for name, facts in before.items()} == {"orders-1": True, "events-1": True}
         assert after == {name: replace(facts, expires=False) for name, facts in before.items()}
+
+    def test_a_table_is_deleted_once_and_twice(self, warehouse: Warehouse, scene: Scene, backups: DatasetRef) -> None:
+        scene.create_table(backups.table("orders-1"), rows=1)
+        scene.create_table(backups.table("orders-2"), rows=1)
+
+        warehouse.delete_table(backups.table("orders-1"))
+        warehouse.delete_table(backups.table("orders-1"))
+        warehouse.delete_table(backups.table("none"))
+
+        assert list(warehouse.backup_tables(backups, LOCATION, ["orders-1", "orders-2"])) == ["orders-2"]
+
+    def test_a_partition_is_deleted_once_and_twice(
+        self, warehouse: Warehouse, scene: Scene, backups: DatasetRef
+    ) -> None:
+        table = backups.table("events-1")
+        scene.create_partitioned_table(table, {"20240131": 2, "20240201": 3})
+
+        warehouse.delete_partition(table.unit("20240131"))
+        warehouse.delete_partition(table.unit("20240131"))
+        warehouse.delete_partition(backups.table("none").unit("20240131"))
+
+        (facts,) = warehouse.backup_tables(backups, LOCATION, ["events-1"]).values()
+        assert {name: state.rows for name, state in facts.partitions.items() if state.rows} == {"20240201": 3}
 
     def _end(self, warehouse: Warehouse, job: JobRef) -> CopyStatus:
         for _ in range(200):
@@ -604,8 +706,132 @@ class CatalogContract:
             ("orders", NOW),
         ]
 
+    def test_a_deleted_version_is_none(self, catalog: Catalog) -> None:
+        first, second = backed_up(ORDERS.unit(), at=NOW), backed_up(ORDERS.unit(), at=NOW + days(1))
+        catalog.append([first, second, deleted(second, at=NOW + days(2))])
+
+        assert [version.captured_at for version in catalog.versions([ORDERS])] == [NOW]
+        assert catalog.records([SALES])[SALES].latest[ORDERS.unit()].captured_at == NOW
+
+    def test_a_version_that_was_brought_back_is_one_again(self, catalog: Catalog) -> None:
+        first = backed_up(ORDERS.unit(), at=NOW)
+        catalog.append([first, deleted(first, at=NOW + days(1))])
+        catalog.append([replace(first, recorded_at=NOW + days(2))])
+
+        assert [version.captured_at for version in catalog.versions([ORDERS])] == [NOW]
+        assert [version.captured_at for version in catalog.retention_records([SALES])[0].versions] == [NOW]
+
+    def test_retention_reads_versions_absences_scans_and_what_was_begun(self, catalog: Catalog) -> None:
+        old, new = backed_up(ORDERS.unit(), at=NOW), backed_up(ORDERS.unit(), at=NOW + days(1))
+        gone, back = backed_up(EVENTS.unit("20240101"), at=NOW), backed_up(EVENTS.unit("20240102"), at=NOW)
+        copy = a_copy(SALES.table("open").unit())
+        catalog.append(
+            [
+                *(old, new, gone, back),
+                deletion_begun(old, at=NOW + days(2)),
+                found_gone(gone.unit, at=NOW + days(2)),
+                *(found_gone(back.unit, at=NOW + days(2)), backed_up(back.unit, at=NOW + days(3))),
+                *copy_planned(copy, at=NOW, run_id="run-1"),
+                *(scanned(at=NOW + days(2)), scanned(at=NOW + days(3))),
+            ]
+        )
+
+        (record,) = catalog.retention_records([SALES])
+
+        assert record.dataset == SALES
+        assert sorted(version.captured_at for version in record.versions) == [NOW] * 3 + [NOW + days(1), NOW + days(3)]
+        assert record.gone_since == {gone.unit: NOW + days(2)}
+        assert record.scanned_at == NOW + days(3)
+        assert record.busy == {copy.destination.table}
+        assert record.begun == {old.version_id}
+
+    def test_retention_of_all_datasets_is_that_of_each(self, catalog: Catalog) -> None:
+        catalog.append([backed_up(ORDERS.unit(), at=NOW), backed_up(DatasetRef("a-b", "c").table("t").unit(), at=NOW)])
+
+        assert {record.dataset for record in catalog.retention_records(None)} == {SALES, DatasetRef("a-b", "c")}
+        assert [len(record.versions) for record in catalog.retention_records([SALES])] == [1]
+        assert catalog.retention_records([DatasetRef("a-b", "none")])[0].versions == ()
+
+    @pytest.mark.parametrize("seed", range(2))
+    def test_a_retention_record_is_what_all_the_events_say(self, seed: int, catalog: Catalog) -> None:
+        events = random_events(random.Random(seed), number=150)
+        catalog.append(events)
+        fold = RetentionFold(SALES)
+        for event in events:
+            fold.take(event)
+        expected = fold.record()
+
+        (record,) = catalog.retention_records([SALES])
+
+        assert set(record.versions) == set(expected.versions)
+        assert replace(record, versions=()) == replace(expected, versions=())
+
+    def test_holds_are_those_that_were_not_released(self, catalog: Catalog) -> None:
+        kept = Hold("acme-shop.sales.orders", "ada", "audit", NOW, NOW + days(9))
+        given_up = Hold("acme-shop.*.*", "bob", "migration", NOW + days(1))
+        catalog.append([held(kept, ORDERS.unit(), run_id="r"), held(given_up, SALES, run_id="r")])
+        catalog.append([released(given_up, SALES, at=NOW + days(2), run_id="r")])
+
+        assert [hold_of(event) for event in catalog.holds()] == [kept]
+
+    def test_the_story_of_a_version_is_told_oldest_first(self, catalog: Catalog) -> None:
+        created = backed_up(ORDERS.unit(), at=NOW)
+        end = deleted(created, at=NOW + days(1))
+        catalog.append([end, backed_up(ORDERS.unit(), at=NOW + days(2)), created])
+
+        assert catalog.events_of_version(created.version_id or "") == [created, end]
+
+    def test_versions_are_found_by_their_ids(self, catalog: Catalog) -> None:
+        event = backed_up(ORDERS.unit(), at=NOW)
+        catalog.append([event, backed_up(ORDERS.unit(), at=NOW + days(1))])
+
+        (found,) = catalog.versions_by_id([event.version_id or "", "none"])
+
+        assert (found.unit, found.captured_at) == (ORDERS.unit(), NOW)
+
+    def test_the_past_of_a_dataset_is_every_version_and_every_absence(self, catalog: Catalog) -> None:
+        catalog.append(
+            [
+                *(backed_up(ORDERS.unit(), at=NOW + days(number)) for number in range(3)),
+                found_gone(ORDERS.unit(), at=NOW + days(4)),
+                found_empty(EVENTS.unit("20240131"), at=NOW + days(5)),
+                backed_up(DatasetRef("acme-shop", "crm").table("t").unit(), at=NOW),
+            ]
+        )
+
+        past = catalog.pasts([SALES])[SALES]
+
+        assert sorted(version.captured_at for version in past.versions) == [NOW + days(number) for number in range(3)]
+        assert sorted((gone.at, gone.absence) for gone in past.absences) == [
+            (NOW + days(4), Absence.VANISHED),
+            (NOW + days(5), Absence.EMPTIED),
+        ]
+
+    def test_the_options_of_a_source_come_back_with_its_version(self, catalog: Catalog) -> None:
+        options = TableOptions('What "was" sold\nand when', None, (("team", "sales"),), True, 30.5)
+        copy = a_copy(ORDERS.unit(), options=options)
+        catalog.append([backed_up_by(copy, copy.units[0], at=NOW)])
+
+        assert catalog.versions([ORDERS])[0].options == options
+
+    def test_a_restore_is_told_oldest_first_and_apart_from_others(self, catalog: Catalog) -> None:
+        plan = a_restore()
+        begun, other = (restore_planned(one, at=NOW, run_id="r") for one in (plan, replace(plan, seen="else")))
+        done = restored(plan, plan.tables[0], plan.items[0], job_id="j", attempt=1, at=NOW + days(1), run_id="r")
+        catalog.append([done, *other, *begun])
+
+        assert catalog.restore_events(plan.restore_id) == [*begun, done]
+        assert catalog.records([SALES])[SALES] == DatasetRecord()
+
     def test_no_tables_have_no_versions(self, catalog: Catalog) -> None:
         assert catalog.versions([]) == []
+
+
+def a_restore() -> RestorePlan:
+    """A plan that restores one table into another project."""
+    story = Story()
+    story.back_up(1, ORDERS, 5)
+    return story.plan(a_request(target=Target(project="acme-lab")))
 
 
 def job_of(destination: Unit) -> JobRef:

@@ -11,14 +11,18 @@ from bbq_dagster.core.catalog import (
     EventKind,
     copy_failed,
     copy_planned,
+    dataset_scanned,
     emptied,
     table_settled,
     vanished,
     version_created,
+    version_of,
 )
 from bbq_dagster.core.changes import Change, Vanished, Verdict
 from bbq_dagster.core.inventory import SourceTable, State
 from bbq_dagster.core.naming import copy_id
+from bbq_dagster.core.retention_record import deletion_planned, version_deleted
+from bbq_dagster.core.retention_rules import StoredVersion
 from bbq_dagster.core.tables import Unit
 from bbq_dagster.core.versions import Copy, PlannedUnit
 from bbq_dagster_tests.builders import BACKUPS, EVENTS, NOW, ORDERS, SALES, a_copy, a_table
@@ -59,6 +63,22 @@ def found_gone(unit: Unit, *, at: datetime) -> Event:
     return vanished(Vanished(unit, "the table is gone"), at=at, run_id="run-1")
 
 
+def scanned(*, at: datetime) -> Event:
+    return dataset_scanned(SALES, location="EU", tables=3, at=at, run_id="run-1")
+
+
+def deletion_begun(created: Event, *, at: datetime) -> Event:
+    return deletion_planned(_stored(created), "beyond keep_last 1", at=at, run_id="run-1")
+
+
+def deleted(created: Event, *, at: datetime) -> Event:
+    return version_deleted(_stored(created), "beyond keep_last 1", at=at, run_id="run-1")
+
+
+def _stored(created: Event) -> StoredVersion:
+    return StoredVersion.of(version_of(created))
+
+
 def random_events(chance: random.Random, *, number: int) -> list[Event]:
     """The story of a few units of ``SALES`` in random order of events, one a minute."""
     units = [ORDERS.unit(), SALES.table("stock").unit(), *(EVENTS.unit(f"2024010{day}") for day in range(1, 5))]
@@ -74,7 +94,17 @@ def random_events(chance: random.Random, *, number: int) -> list[Event]:
             story.append(_end_of_a_plan(chance, story, kind) or backed_up(unit, at=at))
         elif kind in (EventKind.EMPTIED, EventKind.VANISHED):
             story.append(found_empty(unit, at=at) if kind is EventKind.EMPTIED else found_gone(unit, at=at))
+        elif kind in (EventKind.VERSION_DELETED, EventKind.DELETION_PLANNED):
+            story += _of_a_version(chance, story, kind, at)
     return story
+
+
+def _of_a_version(chance: random.Random, story: list[Event], kind: EventKind, at: datetime) -> list[Event]:
+    created = [event for event in story if event.event is EventKind.VERSION_CREATED]
+    if not created:
+        return []
+    tell = deleted if kind is EventKind.VERSION_DELETED else deletion_begun
+    return [tell(chance.choice(created), at=at)]
 
 
 def _end_of_a_plan(chance: random.Random, story: list[Event], kind: EventKind) -> Event | None:

@@ -12,7 +12,7 @@ from google.cloud import bigquery as bq
 from bbq_dagster.core.catalog import COLUMNS, copy_planned, dataset_scanned, table_settled
 from bbq_dagster.core.naming import copy_id
 from bbq_dagster.core.tables import DatasetRef
-from bbq_dagster.core.versions import Absence
+from bbq_dagster.core.versions import Absence, DatasetRecord
 from bbq_dagster.errors import Permanent, Refused, Transient
 from bbq_dagster.local.server import LocalBigQuery
 from bbq_dagster.warehouse.catalog_schema import CLUSTERED_BY, VERSION_LABEL
@@ -270,7 +270,13 @@ class TestReading:
 
     def test_a_catalog_that_is_not_there_says_so(self, client: bq.Client) -> None:
         with pytest.raises(Permanent, match=r"reading the catalog acme-backup\.bbq_catalog"):
-            new_catalog(client).records([SALES])
+            new_catalog(client).versions([ORDERS])
+
+    def test_before_there_is_a_catalog_nothing_is_on_record_of_a_dataset(self, client: bq.Client) -> None:
+        catalog = new_catalog(client)
+
+        assert catalog.records([SALES]) == {SALES: DatasetRecord()}
+        assert catalog.copy_jobs_since(NOW) == 0
 
     @pytest.mark.parametrize("number", range(len(QUERIES)))
     def test_every_query_of_the_page_about_the_catalog_runs(

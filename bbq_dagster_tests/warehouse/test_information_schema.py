@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bbq_dagster.core.inventory import INGESTION_TIME_COLUMN, Dataset, SourceTable, State
+from bbq_dagster.core.inventory import INGESTION_TIME_COLUMN, Dataset, SourceTable, State, TableOptions, TableShape
 from bbq_dagster.core.tables import NULL_PARTITION, UNPARTITIONED, DatasetRef
 from bbq_dagster.errors import Refused
 from bbq_dagster.warehouse.information_schema import (
@@ -10,12 +10,14 @@ from bbq_dagster.warehouse.information_schema import (
     read_backup_partition,
     read_partition,
     read_table,
+    read_table_shapes,
     read_table_state,
     table_states_sql,
     tables_sql,
 )
 
 SALES = Dataset(DatasetRef("acme-shop", "sales"), "EU")
+NO_OPTIONS = [None] * 4
 MICROS, MOMENT = "1769825700123457", datetime(2026, 1, 31, 2, 15, 0, 123457, tzinfo=UTC)
 
 
@@ -34,7 +36,7 @@ def test_labels_are_read_as_table_options_shows_them(option: str | None, expecte
 
 
 def test_an_ingestion_time_table_keeps_its_hidden_column_apart() -> None:
-    row = ["events", "BASE TABLE", MICROS, "2", INGESTION_TIME_COLUMN, "TIMESTAMP", None]
+    row = ["events", "BASE TABLE", MICROS, "2", INGESTION_TIME_COLUMN, "TIMESTAMP", None, *NO_OPTIONS]
 
     table = read_table(row, SALES, {})
 
@@ -45,9 +47,31 @@ def test_an_ingestion_time_table_keeps_its_hidden_column_apart() -> None:
 
 
 def test_a_table_without_columns_is_read_as_having_none() -> None:
-    row = ["new", "BASE TABLE", MICROS, None, None, None, None]
+    row = ["new", "BASE TABLE", MICROS, None, None, None, None, *NO_OPTIONS]
 
     assert read_table(row, SALES, {}).columns == 0
+
+
+def test_the_options_of_a_table_are_read_as_table_options_shows_them() -> None:
+    row = ["t", "BASE TABLE", MICROS, "2", None, None, None, '"Gate \\"A\\"\\n1"', '"T"', "true", "30.0"]
+
+    assert read_table(row, SALES, {}).options == TableOptions('Gate "A"\n1', "T", (), True, 30.0)
+
+
+def test_the_shape_of_a_table_is_read_from_its_columns() -> None:
+    rows = [
+        ["events", "BASE TABLE", "_PARTITIONTIME", "TIMESTAMP", "YES", "YES", None],
+        ["events", "BASE TABLE", "id", "INT64", "NO", "NO", "2"],
+        ["events", "BASE TABLE", "kind", "STRING", "NO", "NO", "1"],
+        ["new", "BASE TABLE", None, None, None, None, None],
+    ]
+
+    assert dict(read_table_shapes(rows)) == {
+        "events": TableShape(
+            "BASE TABLE", (("id", "INT64"), ("kind", "STRING")), "_PARTITIONTIME", "TIMESTAMP", ("kind", "id")
+        ),
+        "new": TableShape("BASE TABLE", ()),
+    }
 
 
 def test_a_table_that_was_never_written_has_no_time() -> None:

@@ -12,7 +12,7 @@ from bbq_dagster.local.sql.parameters import Values, used_in
 
 def evaluate(expression: exp.Expr, now_us: int, values: Values, kind: str) -> Any:
     """The value of an expression that reads no table, as this DuckDB type; parameters in it are bound already."""
-    text = f"SELECT CAST({to_duckdb(expression.copy(), now_us)} AS {kind})"
+    text = f"SELECT CAST({to_duckdb(exp.Paren(this=expression.copy()), now_us)} AS {kind})"
     with connection() as cursor:
         found = cursor.execute(text, used_in(text, values)).fetchone()
     return None if found is None else found[0]

@@ -362,7 +362,7 @@ def _alter(statement: exp.Alter, context: Context, values: Values) -> QueryResul
 
 def _set_options(action: exp.AlterSet, table: Table, setting: _Setting) -> None:
     patch: Resource = {}
-    for properties in action.expressions:
+    for properties in action.find_all(exp.Properties):
         _merge(patch, _options(properties, TABLE_OPTIONS, setting.context, setting.values))
     setting.store.patch_table(table.ref, patch)
 

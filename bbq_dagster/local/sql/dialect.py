@@ -24,6 +24,10 @@ def to_duckdb(expression: exp.Expr, now_us: int) -> str:
         _array_agg(node)
     for node in list(expression.find_all(exp.Array)):
         _name_fields_of_tuples(node)
+    for pair in reversed(list(expression.find_all(exp.Tuple))):
+        _struct_of_tuple(pair)
+    for struct in reversed(list(expression.find_all(exp.Struct))):
+        _name_fields(struct)
     return str(expression.sql(dialect=Engine, identify=True, unsupported_level=ErrorLevel.IGNORE))
 
 
@@ -71,6 +75,24 @@ def _name_fields_of_tuples(array: exp.Array) -> None:
         if isinstance(element, (exp.Tuple, exp.Struct)) and len(values) == len(names):
             named = [exp.PropertyEQ(this=n.copy(), expression=v.copy()) for n, v in zip(names, values, strict=True)]
             element.replace(exp.Struct(expressions=named))
+
+
+def _struct_of_tuple(node: exp.Tuple) -> None:
+    """``SELECT (a, b)`` gives a struct, also within another value; elsewhere a tuple stays one, as in VALUES."""
+    is_projection = isinstance(node.parent, exp.Select) and node.arg_key == "expressions"
+    if is_projection or isinstance(node.parent, (exp.Alias, exp.Array, exp.PropertyEQ, exp.Struct, exp.Tuple)):
+        node.replace(exp.Struct(expressions=[_numbered(part, place) for place, part in enumerate(node.expressions, 1)]))
+
+
+def _name_fields(node: exp.Struct) -> None:
+    """Fields without a name are ``_field_1``, ``_field_2``, ... by their place; a column gives its own name."""
+    for place, part in enumerate(node.expressions, 1):
+        if not isinstance(part, (exp.PropertyEQ, exp.Alias, exp.Column, exp.Dot, exp.Star)):
+            part.replace(_numbered(part, place))
+
+
+def _numbered(part: exp.Expr, place: int) -> exp.Expr:
+    return exp.PropertyEQ(this=exp.to_identifier(f"_field_{place}"), expression=part.copy())
 
 
 def _value_of(aggregated: exp.Expr) -> exp.Expr:
@@ -221,10 +243,25 @@ _STRPTIME = {"%E*S": "%S.%f", "%E3S": "%S.%g", "%E6S": "%S.%f", "%Ez": "%z", "%F
 _STRPTIME_SPEC = re.compile("|".join(re.escape(spec) for spec in _STRPTIME))
 
 
+def _cast(generator: DuckDBGenerator, node: exp.Cast) -> str:
+    """DuckDB has no cast from TIMESTAMP to TIME."""
+    if node.to.this == exp.DType.TIME:
+        return f"BQ_TIME({generator.sql(node, 'this')})"
+    return str(generator.cast_sql(node))
+
+
+def _interval(generator: DuckDBGenerator, node: exp.Interval) -> str:
+    if isinstance(node.args.get("unit"), exp.IntervalSpan):
+        raise not_implemented("INTERVAL literals of several parts")
+    return str(generator.interval_sql(node))
+
+
 def _extract(generator: DuckDBGenerator, node: exp.Extract) -> str:
     part, of = node.this.name.upper(), generator.sql(node, "expression")
-    if part in ("DATE", "TIME"):
-        return f"CAST({of} AS {part})"
+    if part == "DATE":
+        return f"CAST({of} AS DATE)"
+    if part == "TIME":
+        return f"BQ_TIME({of})"
     if part == "DAYOFWEEK":
         return f"(EXTRACT(DAYOFWEEK FROM {of}) + 1)"
     return f"EXTRACT({part} FROM {of})"
@@ -276,6 +313,7 @@ def _timestamp_array(generator: DuckDBGenerator, node: exp.GenerateTimestampArra
 RULES: Mapping[type[exp.Expr], Rule] = {
     exp.Bracket: _bracket,
     exp.ByteLength: _byte_length,
+    exp.Cast: _cast,
     exp.DataType: _data_type,
     exp.DateAdd: _date_arithmetic("+"),
     exp.DateSub: _date_arithmetic("-"),
@@ -286,6 +324,7 @@ RULES: Mapping[type[exp.Expr], Rule] = {
     exp.Format: _format,
     exp.GenerateTimestampArray: _timestamp_array,
     exp.In: _in,
+    exp.Interval: _interval,
     exp.JSONFormat: _json,
     exp.Literal: _literal,
     exp.SafeFunc: _safe,

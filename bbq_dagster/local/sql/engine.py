@@ -24,6 +24,8 @@ _MACROS = (
     "bq_divide(a, b) AS CASE WHEN b = 0 THEN error('division by zero: ' || a || ' / ' || b) ELSE a / b END",
     "bq_bytes(v) AS CASE WHEN typeof(v) = 'BLOB' THEN CAST(CAST(v AS VARCHAR) AS BLOB) "
     "ELSE encode(CAST(v AS VARCHAR)) END",
+    r"bq_time(v) AS CAST(coalesce(nullif(regexp_extract(CAST(v AS VARCHAR), '\d+:\d+(:\d+)?(\.\d+)?'), ''), "
+    "CAST(v AS VARCHAR)) AS TIME)",
     "bq_json_string(v) AS json_text(CAST(to_json(v) AS VARCHAR), typeof(v))",
     "bq_element(list, place) AS CASE WHEN place BETWEEN 1 AND len(list) THEN list[place] END",
     "bq_element_or_error(list, place, first) AS CASE "

@@ -15,6 +15,7 @@ from bbq_dagster.local.store import Store
 _SYSTEM = "INFORMATION_SCHEMA"
 _SYSTEM_VIEW = re.compile(rf"(?:(.*)\.)?{_SYSTEM}\.(\w+)", re.IGNORECASE)
 _REGION = "region-"
+_TABLES = re.compile(r"(?:(.*)\.)?(__TABLES__)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def name_of(table: exp.Table) -> str:
 def resolve(table: exp.Table, context: Context) -> TableRef | SystemView:
     """The table or system view that a path means; ``t`` needs a default dataset, ``d.t`` is of the job's project."""
     name = name_of(table)
-    system = _SYSTEM_VIEW.fullmatch(name)
+    system = _SYSTEM_VIEW.fullmatch(name) or _TABLES.fullmatch(name)
     if system:
         return _system_view(system[1] or "", system[2].upper(), context)
     return table_ref(name, context)

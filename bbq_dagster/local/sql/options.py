@@ -8,7 +8,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 Resource = Mapping[str, Any]
 _DAY_MS = 86_400_000
@@ -33,8 +34,7 @@ class Option:
     patch: Callable[[Any], dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class OptionRow:
+class OptionRow(NamedTuple):
     """A row of TABLE_OPTIONS or SCHEMATA_OPTIONS."""
 
     name: str
@@ -50,6 +50,7 @@ def shown(options: Sequence[Option], resource: Resource) -> Iterator[OptionRow]:
             yield OptionRow(option.name, option.kind, value)
 
 
+@lru_cache(maxsize=4096)
 def quoted(text: str) -> str:
     """Text as a string literal in double quotes."""
     return _JSON.encode(text)

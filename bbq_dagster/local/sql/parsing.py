@@ -26,6 +26,8 @@ def parse_script(sql: str) -> list[exp.Expr]:
     statements = [s for s in parsed if s is not None and not isinstance(s, exp.Semicolon)]
     if not statements:
         raise invalid_query("Syntax error: Unexpected end of statement at [1:1]")
+    for statement in statements:
+        _refuse_mere_expression(statement, sql)
     return statements
 
 
@@ -37,6 +39,14 @@ def parse_query(sql: str) -> exp.Query:
     return statements[0]
 
 
+def parse_expression(text: str) -> exp.Expr:
+    """An expression on its own, as a column's default."""
+    try:
+        return sqlglot.parse_one(text, read="bigquery")
+    except (ParseError, TokenError) as error:
+        raise invalid_query(f"Syntax error: {text} is not an expression") from error
+
+
 def with_position(error: BigQueryError, sql: str) -> BigQueryError:
     """The same refusal with the place of the name that it is about, where the text has it."""
     about = re.match(r"(?:Unrecognized name|Function not found|Column name|Name|Field name):? ([\w.]+)", error.message)
@@ -44,6 +54,14 @@ def with_position(error: BigQueryError, sql: str) -> BigQueryError:
         return error
     where = _place_of(sql, about[1].split(".")[-1])
     return invalid_query(f"{error.message} at {where}") if where else error
+
+
+def _refuse_mere_expression(statement: exp.Expr, sql: str) -> None:
+    """sqlglot takes ``invalid AS syntax`` for an expression; BigQuery knows statements only."""
+    if isinstance(statement, (exp.Alias, exp.Column, exp.Condition)) and not isinstance(statement, exp.Query):
+        word = next(iter(BigQuery().tokenize(sql)))
+        where = f"[{word.line}:{max(1, word.col - (word.end - word.start))}]"
+        raise invalid_query(f"Syntax error: Unexpected {_kind_of(word.text)} at {where}")
 
 
 def _syntax_error(sql: str, error: ParseError) -> BigQueryError:

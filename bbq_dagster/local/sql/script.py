@@ -83,17 +83,32 @@ def _declared(item: exp.Expr, context: Context) -> dict[str, Variable]:
 
 
 def _assigned(item: exp.Expr, context: Context) -> dict[str, Variable]:
-    name = item.this.this.name.lower()
-    if name not in context.variables:
-        raise invalid_query(f"Undeclared variable: {item.this.this.name}")
-    return {name: _evaluated(item.this.expression, context.variables[name].kind, context)}
+    """``SET a = x``, or ``SET (a, b) = (x, y)`` with a struct or a query that gives one."""
+    target, value = item.this.this, item.this.expression
+    names = [column.name for column in target.find_all(exp.Column)] or [target.name]
+    kinds = [_variable(name, context).kind for name in names]
+    if not isinstance(target, exp.Tuple | exp.Paren):
+        return {names[0].lower(): _evaluated(value, kinds[0], context)}
+    found = _value(value.copy(), context)
+    parts = list(found.values()) if isinstance(found, dict) else [found]
+    if len(parts) != len(names):
+        raise invalid_query(f"SET has {len(names)} variables and {len(parts)} values")
+    return {name.lower(): Variable(kind, part) for name, kind, part in zip(names, kinds, parts, strict=True)}
+
+
+def _variable(name: str, context: Context) -> Variable:
+    if name.lower() not in context.variables:
+        raise invalid_query(f"Undeclared variable: {name}")
+    return context.variables[name.lower()]
 
 
 def _evaluated(expression: exp.Expr, kind: str, context: Context) -> Variable:
     """A value that may read tables, as in ``SET x = (SELECT MAX(a) FROM t)``."""
-    query = exp.select(exp.cast(expression.copy(), exp.DataType.build(kind, dialect="duckdb")).as_("value"))
-    found = run_query(query, context).rows.column(0).to_pylist()
-    return Variable(kind, found[0])
+    return Variable(kind, _value(exp.cast(expression.copy(), exp.DataType.build(kind, dialect="duckdb")), context))
+
+
+def _value(expression: exp.Expr, context: Context) -> Any:
+    return run_query(exp.select(exp.alias_(expression, "value")), context).rows.column(0).to_pylist()[0]
 
 
 def _run_one(statement: exp.Expr, context: Context, dry_run: bool) -> QueryResult:

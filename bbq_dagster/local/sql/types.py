@@ -4,6 +4,7 @@ Within SQL a BIGNUMERIC has 38 digits, 18 of them after the point; DuckDB has no
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +26,7 @@ _DUCKDB_NAMES: Mapping[str, str] = {
     "DATE": "DATE",
     "TIME": "TIME",
     "DATETIME": "TIMESTAMP",
+    "INTERVAL": "INTERVAL",
     "NUMERIC": "DECIMAL(38, 9)",
     "BIGNUMERIC": "DECIMAL(38, 18)",
     "JSON": "JSON",
@@ -61,6 +63,7 @@ _REST_NAMES: Mapping[str, str] = {
     "timestamp_ms": "DATETIME",
     "timestamp_ns": "DATETIME",
     "timestamp with time zone": "TIMESTAMP",
+    "interval": "INTERVAL",
     "null": "INTEGER",
 }
 
@@ -81,6 +84,7 @@ _OF_SQL: Mapping[exp.DType, str] = {
     exp.DType.DATETIME: "DATETIME",
     exp.DType.TIMESTAMP: "DATETIME",
     exp.DType.TIMESTAMPTZ: "TIMESTAMP",
+    exp.DType.INTERVAL: "INTERVAL",
     exp.DType.DECIMAL: "NUMERIC",
     exp.DType.BIGDECIMAL: "BIGNUMERIC",
     exp.DType.JSON: "JSON",
@@ -95,7 +99,20 @@ def duckdb_type(field: Field) -> str:
 
 def sql_type(field: Field) -> str:
     """The field's type as INFORMATION_SCHEMA and DDL print it."""
+    return _struct_sql_type(field) if "fields" in field else _flat_sql_type(*map(field.get, _FLAT_KEYS))
+
+
+def _struct_sql_type(field: Field) -> str:
     return _nested(field, _sql_scalar, "ARRAY<{}>", lambda parts: f"STRUCT<{', '.join(parts)}>", "{} {}")
+
+
+# A thousand tables have the same few types: they are put into words once.
+_FLAT_KEYS = ("type", "mode", "maxLength", "precision", "scale")
+
+
+@lru_cache(maxsize=1024)
+def _flat_sql_type(*described: str | None) -> str:
+    return _struct_sql_type(dict(zip(_FLAT_KEYS, described, strict=True)))
 
 
 def result_field(name: str, kind: DuckDBPyType) -> dict[str, Any]:

@@ -1,0 +1,187 @@
+"""`bbq retention`, `bbq hold` and `bbq undelete`: what is deleted and why, what must not be, and what comes back."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import click
+
+from bbq_dagster.apply.expiry import RetentionReport
+from bbq_dagster.cli.exits import ExitCode, end_with
+from bbq_dagster.cli.options import as_json, datasets_option, projects_option, reading_catalog, stack_of
+from bbq_dagster.cli.output import show_json, show_table, waiting_for
+from bbq_dagster.core.holds import Hold
+from bbq_dagster.core.retention import RetentionPlan
+from bbq_dagster.core.retention_text import render_retention, retention_as_json
+from bbq_dagster.core.tables import DatasetRef
+from bbq_dagster.errors import Refused
+
+if TYPE_CHECKING:
+    from bbq_dagster.stack import Stack
+
+_LINES_OF_A_LIST = 12
+
+
+@click.group()
+def retention() -> None:
+    """Show which versions go and why, and delete them."""
+
+
+@retention.command("plan")
+@projects_option
+@datasets_option
+@click.option("--all", "show_all", is_flag=True, help=f"Every line, not {_LINES_OF_A_LIST} of each list.")
+@as_json
+@click.pass_obj
+def plan_command(
+    config: Path | None, projects: tuple[str, ...], datasets: tuple[str, ...], show_all: bool, as_json: bool
+) -> None:
+    """Show which versions would be deleted, which are kept, and why; change nothing."""
+    planned = _plan(stack_of(config), projects, datasets)
+    if as_json:
+        show_json(retention_as_json(planned))
+    else:
+        click.echo(render_retention(planned, limit=None if show_all else _LINES_OF_A_LIST))
+
+
+@retention.command("apply")
+@projects_option
+@datasets_option
+@click.option("--approve", "approved", metavar="DIGEST", help="Only the plan of this digest, even if it is large.")
+@as_json
+@click.pass_obj
+def apply_command(
+    config: Path | None, projects: tuple[str, ...], datasets: tuple[str, ...], approved: str | None, as_json: bool
+) -> None:
+    """Delete the versions that no rule keeps, after marking them in the catalog."""
+    stack = stack_of(config)
+    planned = _plan(stack, projects, datasets)
+    with waiting_for("deleting"):
+        report = stack.apply_retention(planned, run_id=f"cli-{uuid4()}", approved=approved)
+    if as_json:
+        show_json(_report_fields(report))
+    else:
+        click.echo(str(report))
+    if not report.ok:
+        end_with(ExitCode.PARTLY_DONE)
+
+
+@click.group()
+def hold() -> None:
+    """Forbid the deletion of versions, list such holds, release them."""
+
+
+@hold.command()
+@click.argument("target")
+@click.option("--reason", required=True, help="Why, in words.")
+@click.option("--owner", default=getpass.getuser, show_default="you", help="Whose hold it is.")
+@click.option("--until", help="When it ends by itself, such as 2026-12-31 or 2026-12-31T18:00, in UTC.")
+@as_json
+@click.pass_obj
+def add(config: Path | None, target: str, reason: str, owner: str, until: str | None, as_json: bool) -> None:
+    """Forbid the deletion of TARGET.
+
+    TARGET is the id of a version, a table project.dataset.table, a partition project.dataset.table$20240131, or a
+    pattern for tables such as 'project.dataset.sales_*'.
+    """
+    end = None if until is None else _instant(until)
+    placed = stack_of(config).hold(target, owner=owner, reason=reason, until=end, run_id=f"cli-{uuid4()}")
+    _show_hold(placed, as_json)
+
+
+@hold.command()
+@click.argument("hold_id")
+@as_json
+@click.pass_obj
+def release(config: Path | None, hold_id: str, as_json: bool) -> None:
+    """Release a hold; what it protected is up to the rules again."""
+    given_up = stack_of(config).release(hold_id, run_id=f"cli-{uuid4()}")
+    if as_json:
+        show_json({"released": given_up.hold_id})
+    else:
+        click.echo(f"{given_up.hold_id} is released: {given_up.target}")
+
+
+@hold.command("list")
+@as_json
+@click.pass_obj
+def list_command(config: Path | None, as_json: bool) -> None:
+    """List the holds that were not released."""
+    stack = stack_of(config)
+    with reading_catalog(stack):
+        holds = stack.holds()
+    if as_json:
+        show_json([_hold_fields(hold) for hold in holds])
+        return
+    show_table(
+        "Holds",
+        ("hold", "what", "owner", "reason", "since", "until"),
+        ((h.hold_id, h.target, h.owner, h.reason, h.since, h.until) for h in holds),
+        empty="nothing is held",
+    )
+
+
+@click.command()
+@click.argument("version")
+@as_json
+@click.pass_obj
+def undelete(config: Path | None, version: str, as_json: bool) -> None:
+    """Bring the deleted VERSION back, within BigQuery's time travel of 7 days."""
+    stack = stack_of(config)
+    with waiting_for("copying it back"), reading_catalog(stack):
+        back = stack.undelete(version, run_id=f"cli-{uuid4()}")
+    if as_json:
+        show_json(back)
+        return
+    click.echo(f"{back.unit} as of {back.captured_at:%Y-%m-%d %H:%M} UTC is back in {back.backup}")
+    click.echo(f"HINT: retention decides on it anew; to keep it: bbq hold add {version} --reason …")
+
+
+def _plan(stack: Stack, projects: tuple[str, ...], datasets: tuple[str, ...]) -> RetentionPlan:
+    if projects and datasets:
+        raise Refused("--project and --dataset were given: nothing was done", hint="give one or the other")
+    chosen = [DatasetRef.parse(dataset) for dataset in datasets]
+    with waiting_for("reading the catalog"), reading_catalog(stack):
+        return stack.plan_retention(now=stack.clock(), projects=projects or None, datasets=chosen or None)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Refused(f"not a time: {text!r}", hint="write it as 2026-12-31 or 2026-12-31T18:00") from error
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def _show_hold(placed: Hold, as_json: bool) -> None:
+    if as_json:
+        show_json(_hold_fields(placed))
+    else:
+        click.echo(f"{placed.hold_id}: {placed.target} is {placed.words}")
+
+
+def _report_fields(report: RetentionReport) -> dict[str, object]:
+    return {
+        "run_id": report.run_id,
+        "digest": report.digest,
+        "ok": report.ok,
+        "deleted": [version.version_id for version in report.deleted],
+        "bytes_freed": report.bytes_freed,
+        "failures": [{"place": item.place, "error": item.error} for item in report.failures],
+        "held": [{"place": item.place, "reason": item.error} for item in report.held],
+    }
+
+
+def _hold_fields(placed: Hold) -> dict[str, object]:
+    return {
+        "hold_id": placed.hold_id,
+        "target": placed.target,
+        "owner": placed.owner,
+        "reason": placed.reason,
+        "since": placed.since,
+        "until": placed.until,
+    }

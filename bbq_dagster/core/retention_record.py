@@ -1,0 +1,173 @@
+"""What retention writes into the catalog, and what it reads back: holds, deletions, and the record of a dataset.
+
+From values to values. Which rows are read is said in ``catalog_sql``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from bbq_dagster.core.catalog import Event, EventKind
+from bbq_dagster.core.holds import Hold
+from bbq_dagster.core.retention import RetentionRecord
+from bbq_dagster.core.retention_rules import StoredVersion
+from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
+
+
+def held(hold: Hold, about: Unit | DatasetRef, *, run_id: str) -> Event:
+    """A hold was placed. ``about``: what the row is filed under, as a version id alone does not say its dataset."""
+    return _of_hold(EventKind.HELD, hold, about, at=hold.since, run_id=run_id)
+
+
+def released(hold: Hold, about: Unit | DatasetRef, *, at: datetime, run_id: str) -> Event:
+    """A hold was released before its end."""
+    return _of_hold(EventKind.RELEASED, hold, about, at=at, run_id=run_id)
+
+
+def deletion_planned(version: StoredVersion, reason: str, *, at: datetime, run_id: str) -> Event:
+    """A version is about to be deleted: from here on nobody knows whether it is there."""
+    return _of_version(EventKind.DELETION_PLANNED, version, reason, at=at, run_id=run_id)
+
+
+def version_deleted(version: StoredVersion, reason: str, *, at: datetime, run_id: str) -> Event:
+    """A version is gone from the warehouse."""
+    return _of_version(EventKind.VERSION_DELETED, version, reason, at=at, run_id=run_id)
+
+
+def about_of(event: Event) -> Unit | DatasetRef:
+    """What a row of a hold is filed under."""
+    return event.unit if event.source_table else DatasetRef(event.source_project, event.source_dataset)
+
+
+def fold_holds(events: Iterable[Event]) -> list[Event]:
+    """The events of the holds that were not released, oldest first; ``hold_of`` reads them."""
+    events = list(events)
+    gone = {event.hold_id for event in events if event.event is EventKind.RELEASED}
+    placed = {event.hold_id: event for event in events if event.event is EventKind.HELD and event.hold_id not in gone}
+    return sorted(placed.values(), key=lambda event: (event.recorded_at, event.hold_id or ""))
+
+
+def hold_of(event: Event) -> Hold:
+    return Hold(
+        target=event.held or "",
+        owner=event.owner or "",
+        reason=event.reason or "",
+        since=event.recorded_at,
+        until=event.held_until,
+    )
+
+
+class RetentionFold:
+    """Takes events of one dataset, in any order and each as often as one likes, and gives its record."""
+
+    def __init__(self, dataset: DatasetRef) -> None:
+        self._dataset = dataset
+        self._stored: dict[str, tuple[datetime, bool, StoredVersion]] = {}
+        self._absent: dict[Unit, tuple[datetime, EventKind]] = {}
+        self._begun: dict[str, datetime] = {}
+        self._scanned_at: datetime | None = None
+        self._planned: dict[tuple[str, Unit], TableRef] = {}
+        self._ended: set[tuple[str, Unit]] = set()
+
+    def take(self, event: Event) -> None:
+        at, unit = event.recorded_at, event.unit
+        match event.event:
+            case EventKind.VERSION_CREATED | EventKind.VERSION_DELETED:
+                self._take_version(event)
+            case EventKind.EMPTIED | EventKind.VANISHED:
+                self._absent[unit] = max(self._absent.get(unit, (at, event.event)), (at, event.event))
+            case EventKind.DELETION_PLANNED:
+                identity = event.version_id or ""
+                self._begun[identity] = max(at, self._begun.get(identity, at))
+            case EventKind.DATASET_SCANNED:
+                self._scanned_at = max(at, self._scanned_at or at)
+            case EventKind.COPY_PLANNED:
+                self._planned[event.copy_id or "", unit] = _backup_table(event)
+            case EventKind.COPY_FAILED:
+                self._ended.add((event.copy_id or "", unit))
+
+    def record(self) -> RetentionRecord:
+        live = {identity: (at, version) for identity, (at, gone, version) in self._stored.items() if not gone}
+        newest: dict[Unit, datetime] = {}
+        for at, version in live.values():
+            newest[version.unit] = max(at, newest.get(version.unit, at))
+        return RetentionRecord(
+            self._dataset,
+            versions=tuple(version for _, version in live.values()),
+            gone_since={
+                unit: at
+                for unit, (at, kind) in self._absent.items()
+                if kind is EventKind.VANISHED and unit in newest and at > newest[unit]
+            },
+            scanned_at=self._scanned_at,
+            busy=frozenset(table for copy, table in self._planned.items() if copy not in self._ended),
+            begun=frozenset(i for i, (at, _) in live.items() if i in self._begun and self._begun[i] >= at),
+        )
+
+    def _take_version(self, event: Event) -> None:
+        is_gone = event.event is EventKind.VERSION_DELETED
+        if not is_gone:
+            self._ended.add((event.copy_id or "", event.unit))
+        identity = event.version_id or ""
+        known = self._stored.get(identity)
+        if known is None or (event.recorded_at, is_gone) >= known[:2]:
+            self._stored[identity] = (event.recorded_at, is_gone, _stored(event))
+
+
+def _stored(event: Event) -> StoredVersion:
+    return StoredVersion(
+        version_id=event.version_id or "",
+        unit=event.unit,
+        table=_backup_table(event),
+        captured_at=event.captured_at or event.recorded_at,
+        rows=event.row_count,
+        size_bytes=event.size_bytes,
+        whole_table=bool(event.whole_table),
+    )
+
+
+def _backup_table(event: Event) -> TableRef:
+    return TableRef(event.backup_project or "", event.backup_dataset or "", event.backup_table or "")
+
+
+def _of_hold(kind: EventKind, hold: Hold, about: Unit | DatasetRef, *, at: datetime, run_id: str) -> Event:
+    dataset = about if isinstance(about, DatasetRef) else about.table.in_dataset
+    event = Event(
+        event=kind,
+        recorded_at=at,
+        run_id=run_id,
+        source_project=dataset.project,
+        source_dataset=dataset.dataset,
+        reason=hold.reason,
+        hold_id=hold.hold_id,
+        held=hold.target,
+        owner=hold.owner,
+        held_until=hold.until,
+    )
+    if isinstance(about, Unit):
+        event = replace(event, source_table=about.table.table, partition_id=about.partition)
+    return event
+
+
+def _of_version(kind: EventKind, version: StoredVersion, reason: str, *, at: datetime, run_id: str) -> Event:
+    source, backup = version.unit.table, version.table
+    return Event(
+        event=kind,
+        recorded_at=at,
+        run_id=run_id,
+        source_project=source.project,
+        source_dataset=source.dataset,
+        source_table=source.table,
+        partition_id=version.unit.partition,
+        reason=reason,
+        whole_table=version.whole_table,
+        backup_project=backup.project,
+        backup_dataset=backup.dataset,
+        backup_table=backup.table,
+        version_id=version.version_id,
+        captured_at=version.captured_at,
+        row_count=version.rows,
+        size_bytes=version.size_bytes,
+    )

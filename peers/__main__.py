@@ -39,7 +39,7 @@ def run(peer: Peer, *, with_excluded: bool, verbose: bool) -> Verdict:
     exclusions = read_exclusions(Path(__file__).parent / "exclusions" / f"{peer.name}.txt")
     report = ROOT / f"{peer.name}.xml"
     report.unlink(missing_ok=True)
-    with peer_service(ROOT) as variables:
+    with peer_service(ROOT / peer.name) as variables:
         output = peer.environment.run(peer, report, () if with_excluded else tuple(exclusions), variables)
     if verbose:
         print(output)

@@ -97,7 +97,7 @@ def test_versions_of_one_partition_leave_the_others_out(house: House, bbq: Bbq) 
     assert [version["unit"] for version in found] == [f"{DAYS}$20260102"]
     assert list(found[0]) == [
         *("version_id", "unit", "backup", "location", "captured_at", "rows", "size_bytes", "source"),
-        *("source_created_at", "job_id", "reason", "whole_table", "recorded_at", "run_id"),
+        *("source_created_at", "job_id", "reason", "whole_table", "recorded_at", "run_id", "options"),
     ]
 
 

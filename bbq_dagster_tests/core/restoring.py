@@ -49,7 +49,7 @@ class Story:
         rows: int | Mapping[str, int],
         *,
         shape: TableShape | None = None,
-        also_held: Mapping[str | None, int] | None = None,
+        also_held: Mapping[str, int] | None = None,
         location: str = "EU",
         options: TableOptions = OPTIONS,
     ) -> list[Version]:
@@ -79,7 +79,7 @@ class Story:
             for partition, count in held.items()
         ]
         shape = shape or (FLAT if isinstance(rows, int) else BY_DAY)
-        self.tables[backup] = facts(shape, held | dict(also_held or {}))
+        self.tables[backup] = facts(shape, held | _held(also_held or {}))
         self.versions += made
         return made
 

@@ -786,8 +786,9 @@ def test_the_order_of_tables_and_partitions_changes_no_verdict(scan: Scan) -> No
 
 
 @given(some.recorded_scans())
-def test_a_table_is_settled_only_with_every_unit_protected(scan: Scan) -> None:
+def test_a_table_is_settled_only_with_every_unit_protected_or_empty(scan: Scan) -> None:
     changes = scan.changes()
-    unprotected = {change.unit.table for change in changes.changes if change.verdict is not Verdict.UNCHANGED}
+    at_rest = (Verdict.UNCHANGED, Verdict.EMPTY)
+    unprotected = {change.unit.table for change in changes.changes if change.verdict not in at_rest}
 
     assert not unprotected & {table.ref for table in settled_tables(changes, frozenset())}

@@ -413,7 +413,7 @@ THERE = st.dictionaries(st.sampled_from(["20260101", "20260102", "20260109"]), s
 
 def written_by(plan: RestorePlan, story: Story, there: dict[str, int]) -> dict[str | None, int]:
     """What the target holds when all jobs of the plan are done, in their order: rows by partition."""
-    held: dict[str | None, int] = dict(there)
+    held: dict[str | None, int] = dict(there.items())
     for item in sorted(plan.items, key=lambda item: item.follows):
         source = story.tables[item.source.table]
         names = source.held if item.source.partition is None else {item.source.partition}

@@ -215,7 +215,7 @@ def definition_of(airline: Airline, table: TableRef) -> dict[str, object]:
     """All that makes a table but for its rows, its times, and an expiration of partitions that nobody asked for."""
     resource = airline.server.client(table.project).get_table(str(table)).to_api_repr()
     time = {key: value for key, value in resource.get("timePartitioning", {}).items() if key in ("type", "field")}
-    return {key: resource.get(key) for key in _OF_A_DEFINITION} | {"timePartitioning": time}
+    return {key: resource.get(key) or None for key in _OF_A_DEFINITION} | {"timePartitioning": time}
 
 
 _OF_A_DEFINITION = ("schema", "rangePartitioning", "clustering", "requirePartitionFilter", "description", "labels")

@@ -10,7 +10,7 @@ from dateutil.relativedelta import relativedelta
 from google.api_core.exceptions import BadRequest, MethodNotImplemented
 from google.cloud import bigquery as bq
 
-from bbq_dagster_tests.local.builders import A, a_table
+from bbq_dagster_tests.local.builders import A, a_table, rows_of
 
 
 def one(client: bq.Client, sql: str) -> Any:
@@ -236,3 +236,12 @@ def test_an_interval_beyond_what_is_held_is_refused(client: bq.Client) -> None:
     """data-types: interval_type allows 87,840,000 hours; here the limit is 2**63 nanoseconds."""
     with pytest.raises(MethodNotImplemented, match="longer than 292 years"):
         a_table(client, "t", [{"i": "PT87840000H"}], (bq.SchemaField("i", "INTERVAL"),))
+
+
+def test_a_tuple_in_values_fills_a_struct_by_place(client: bq.Client) -> None:
+    """dml-syntax: insert_statement, values of STRUCT columns."""
+    client.query_and_wait("CREATE TABLE sales.t (place STRUCT<city STRING, zip INT64>)")
+
+    client.query_and_wait("INSERT INTO sales.t VALUES (('Rome', 1)), (NULL)")
+
+    assert rows_of(client, "t") == [(None,), ({"city": "Rome", "zip": 1},)]

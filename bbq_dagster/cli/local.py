@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,10 +55,11 @@ def serve(folder: Path | None, host: str, port: int) -> None:
         server = LocalBigQuery(folder, host, port)
     except LocalServerError as error:
         raise Refused(str(error)) from error
+    ended = _told_to_end()
     with server:
         click.echo(f"BigQuery's REST API is served at {server.url}, its data is kept in {folder or 'memory'}")
         click.echo("in bbq.yaml: endpoint and `credentials: anonymous`; Ctrl-C ends it")
-        _wait_for_the_end()
+        ended.wait()
 
 
 @local.command()
@@ -135,9 +135,9 @@ def _running_at(url: str) -> LocalBigQueryAdmin:
     return admin
 
 
-def _wait_for_the_end() -> None:
-    """Until Ctrl-C or a polite kill."""
+def _told_to_end() -> threading.Event:
+    """Set by Ctrl-C or a polite kill, from now on: whoever reads that the server is there may end it at once."""
     ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    with suppress(KeyboardInterrupt):
-        ended.wait()
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, lambda *_: ended.set())
+    return ended

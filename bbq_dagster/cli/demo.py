@@ -12,6 +12,7 @@ import time
 import warnings
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,10 @@ import click
 from bbq_dagster.cli.output import console, show_table, size
 from bbq_dagster.cli.sandbox import Sandbox, sandbox
 from bbq_dagster.core.render import render_plan
+from bbq_dagster.core.restore_render import summary
+from bbq_dagster.core.restore_request import OnExisting, RestoreRequest, Scope
 from bbq_dagster.defs.discovery import known_datasets, remember_datasets
+from bbq_dagster.errors import Permanent
 from bbq_dagster.settings import load_settings
 from bbq_dagster.stack import Stack, open_stack
 
@@ -34,7 +38,8 @@ if TYPE_CHECKING:
 @click.option("--folder", type=click.Path(path_type=Path), default=Path(".bbq/demo"), show_default=True)
 @click.option("--small", is_flag=True, help="With a few rows of each table.")
 def demo(folder: Path, small: bool) -> None:
-    """Seed real data, back it up, let a day pass, back up what changed; all of it through Dagster."""
+    """Seed real data, back it up, let a day pass, back up what changed, lose a table, restore it; all of it through
+    Dagster."""
     from bbq_dagster.local.sample import change, seed
     from bbq_dagster.local.server import LocalBigQueryAdmin
 
@@ -58,8 +63,27 @@ def demo(folder: Path, small: bool) -> None:
         days.pass_one()
         _title("6. What is protected")
         days.show_versions()
+        _title("7. The worst day: the flights are deleted, and an empty table takes their name")
+        worst_day(days, made.url)
     click.echo(f"\ndone in {time.monotonic() - began:.0f} s; `make dev` shows the sample in Dagster's UI")
     click.echo(f"Dagster's log of it: {folder / 'dagster.log'}")
+
+
+def worst_day(days: Days, url: str) -> None:
+    """Lose a table in a way that time travel cannot help with, and restore it."""
+    from bbq_dagster.local.sample import flights_in_words, lose_flights
+    from bbq_dagster.local.server import LocalBigQueryAdmin
+
+    client = LocalBigQueryAdmin(url).client()
+    before, as_of = flights_in_words(client), days.stack.clock()
+    click.echo(f"before:   {before}")
+    lost = lose_flights(client)
+    click.echo(f"lost:     {flights_in_words(client)}")
+    ok = days.restore(str(lost), as_of=as_of)
+    after = flights_in_words(client)
+    click.echo(f"restored: {after}")
+    if not ok or after != before:
+        raise Permanent("the restore did not bring back what was lost", hint=f"see {days.log}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +128,19 @@ class Days:
 
         with self.log.open("a") as file, redirect_stderr(file):
             return list(tick_sensors(self.definitions, self.instance))
+
+    def restore(self, table: str, *, as_of: datetime) -> bool:
+        """Print the plan of bringing ``table`` back as it was then, and let Dagster's job do it."""
+        request = RestoreRequest(what=(Scope.parse(table),), as_of=as_of, on_existing=OnExisting.REPLACE)
+        click.echo(summary(self.stack.plan_restore(request, now=self.stack.clock())))
+        config = {"what": [table], "as_of": as_of.isoformat(), "on_existing": "REPLACE", "dry_run": False}
+        job = self.definitions.resolve_job_def("restore")
+        with self.log.open("a") as file, redirect_stderr(file):
+            return job.execute_in_process(
+                run_config={"ops": {"restore_versions": {"config": config}}},
+                instance=self.instance,
+                raise_on_error=False,
+            ).success
 
     def _outcome(self, run: RunMade) -> str:
         partitions = self.instance.get_asset_partitions_for_run(run.run_id)

@@ -11,9 +11,11 @@ seed.py       all of it into an empty BigQuery
 made.py       what a change is, and what follows from it for a backup
 changes.py    which changes a day brings
 steps.py      each change
+accident.py   a table lost in a way that time travel cannot help with
 settings.py   a bbq.yaml for the sample
 """
 
+from bbq_dagster.local.sample.accident import flights_in_words, lose_flights
 from bbq_dagster.local.sample.changes import change, next_day
 from bbq_dagster.local.sample.made import ChangeKind, ChangeMade, Effect
 from bbq_dagster.local.sample.seed import SeededTable, SeedReport, seed
@@ -26,6 +28,8 @@ __all__ = [
     "SeedReport",
     "SeededTable",
     "change",
+    "flights_in_words",
+    "lose_flights",
     "next_day",
     "sample_settings",
     "seed",

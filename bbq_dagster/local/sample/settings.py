@@ -19,6 +19,15 @@ backup_project: {BACKUP_PROJECT}
 catalog:
   location: EU
 state_dir: {_quoted(str(folder))}
+restore_projects: [acme-lab]
+
+defaults:
+  policy:
+    retention:
+      keep_daily: 7
+      keep_weekly: 4
+      keep_monthly: 12
+      grace_after_source_deleted: 90d
 
 sources:
   - project: {FLIGHTS.project}

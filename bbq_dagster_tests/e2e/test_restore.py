@@ -102,7 +102,7 @@ def live_five_days(folder: Path, server: LocalBigQuery) -> Airline:
     server.set_clock(MORNING)
     seed(server.client(OPS.project), small=True)
     path = folder / "bbq.yaml"
-    path.write_text(f"{sample_settings(server.url, folder / 'state')}\nrestore_projects: [{LAB}]\n")
+    path.write_text(sample_settings(server.url, folder / "state"))
     stack = open_stack(load_settings(path, {}))
     airline = Airline(server, stack)
     airline.stack = Stack(stack.settings, stack.warehouse, stack.catalog, clock=lambda: airline.now)

@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint types unit dev bench peers schema clean
+.PHONY: demo test lint types unit deployment dev bench peers schema clean
 
 demo: $(READY)            ## the main job end to end on the embedded BigQuery
 	$(BIN)/bbq demo
@@ -23,6 +23,9 @@ types: $(READY)
 
 unit: $(READY)
 	$(BIN)/pytest -n 2 --dist worksteal
+
+deployment: $(READY)      ## two days of daemon, webserver and three run workers on Postgres; minutes
+	$(BIN)/pytest -m deployment
 
 bench: $(READY)           ## make bench NAME=calls_idle
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=… of:"; ls benchmarks/*.py | xargs -n1 basename | grep -v '^_' | sed 's/\.py$$//;s/^/  /'; exit 2; }

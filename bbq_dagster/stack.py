@@ -18,13 +18,13 @@ from bbq_dagster.apply.holding import place_hold, release_hold
 from bbq_dagster.apply.report import BackupReport, UnitOutcome
 from bbq_dagster.apply.restore import RestoreReport, apply_restore, refuse_conflicts
 from bbq_dagster.apply.restore_look import look_at_world
-from bbq_dagster.apply.scan import ProjectScan, ScannedDataset, Scope, scan_project
-from bbq_dagster.apply.undelete import undelete
+from bbq_dagster.apply.scan import ScannedDataset, ScanProgress, Scope, SourceScan, scan_project, scan_projects
+from bbq_dagster.apply.undelete import UndeleteReport, apply_undelete
 from bbq_dagster.core.changes import Change
 from bbq_dagster.core.holds import Hold
 from bbq_dagster.core.inventory import Dataset
-from bbq_dagster.core.naming import job_id
-from bbq_dagster.core.plan import BackupPlan, DatasetFailure, Quota, plan_backup, request
+from bbq_dagster.core.naming import copy_id, job_id
+from bbq_dagster.core.plan import BackupPlan, Quota, plan_backup, request
 from bbq_dagster.core.restore import RestorePlan, plan_restore
 from bbq_dagster.core.restore_choice import Past, choose_versions
 from bbq_dagster.core.restore_record import ItemState, ItemStatus, item_statuses
@@ -35,6 +35,7 @@ from bbq_dagster.core.retention_record import hold_of
 from bbq_dagster.core.selection import NotSelected
 from bbq_dagster.core.status import TableStatus, table_statuses
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
+from bbq_dagster.core.undelete import TIME_TRAVEL, UndeletePlan, deleted_versions, plan_undelete
 from bbq_dagster.core.versions import Copy, Version
 from bbq_dagster.errors import Refused
 from bbq_dagster.settings import Settings
@@ -68,12 +69,20 @@ class Stack:
         return tuple(dataset for dataset in listed if self._excluded_dataset(dataset.ref) is None)
 
     def plan_changed(
-        self, *, now: datetime, projects: Collection[str] | None = None, datasets: Collection[DatasetRef] | None = None
+        self,
+        *,
+        now: datetime,
+        projects: Collection[str] | None = None,
+        datasets: Collection[DatasetRef] | None = None,
+        on_progress: Callable[[ScanProgress], None] = lambda _: None,
     ) -> BackupPlan:
-        """Plan a copy of everything that changed in these projects or datasets (None: all that the settings name)."""
+        """Plan a copy of everything that changed in these projects or datasets (None: all that the settings name).
+
+        A project that cannot be looked at is named in the plan, and stops no other one. Raises where all of them fail.
+        """
         self._refuse_unknown(projects, datasets)
-        scans, failures = self._scan(now=now, projects=projects, datasets=datasets)
-        return self._plan(scans, failures, now=now)
+        scan = self._scan(now=now, projects=projects, datasets=datasets, on_progress=on_progress)
+        return self._plan(scan, now=now)
 
     def plan_units(
         self,
@@ -84,6 +93,7 @@ class Stack:
         only_changed: bool,
         salt: str,
         made: Collection[Unit] = frozenset(),
+        on_progress: Callable[[ScanProgress], None] = lambda _: None,
     ) -> BackupPlan:
         """Plan a copy of these units; a table stands for all its partitions, but for those that were ``made`` already.
 
@@ -93,14 +103,14 @@ class Stack:
         wanted = frozenset(units)
         datasets = {unit.table.in_dataset for unit in wanted}
         self._refuse_unknown(None, datasets)
-        scans, failures = self._scan(now=now, datasets=datasets, partitions_of={unit.table for unit in wanted})
+        tables = {unit.table for unit in wanted}
+        scan = self._scan(now=now, datasets=datasets, partitions_of=tables, on_progress=on_progress)
 
         def is_named(unit: Unit) -> bool:
             return unit in wanted or unit.table.unit() in wanted
 
         return self._plan(
-            scans if only_changed else _request(scans, wanted, by=by),
-            failures,
+            scan if only_changed else replace(scan, datasets=_request(scan.datasets, wanted, by=by)),
             now=now,
             wanted=lambda change: change.needs_copy and is_named(change.unit) and change.unit not in made,
             # Other runs may have copies of this dataset in hand at this moment: they finish these themselves.
@@ -248,9 +258,26 @@ class Stack:
         """Release a hold. Raises ``Refused`` where there is none of that id."""
         return release_hold(self.catalog, hold_id, now=self.clock(), run_id=run_id)
 
-    def undelete(self, version_id: str, *, run_id: str) -> Version:
-        """Bring a deleted version back. Raises ``Refused`` where BigQuery's time travel cannot do it."""
-        return undelete(version_id, self.warehouse, self.catalog, now=self.clock(), run_id=run_id)
+    def plan_undelete(
+        self, *, now: datetime, version_ids: Collection[str] = (), run_id: str | None = None, tables: Sequence[str] = ()
+    ) -> UndeletePlan:
+        """Plan what of these versions comes back, and of what that run deleted of these tables or patterns.
+
+        Raises ``Refused`` where nothing is named, and where nothing was deleted that is.
+        """
+        wanted = list(version_ids)
+        if run_id or tables:
+            deletions = self.catalog.deletions_since(now - TIME_TRAVEL)
+            wanted += deleted_versions(deletions, run_id=run_id, targets=tables)
+        if not wanted:
+            raise Refused("nothing is named: nothing was brought back", hint="give version ids, a run, or tables")
+        return plan_undelete(self.catalog.events_of_versions(wanted), version_ids=wanted, now=now)
+
+    def apply_undelete(self, plan: UndeletePlan, *, run_id: str) -> UndeleteReport:
+        """Bring back what the plan says. Raises ``Refused`` where nothing of it can come back."""
+        return apply_undelete(
+            plan, self.warehouse, self.catalog, run_id=run_id, clock=self.clock, limits=self._copy_limits()
+        )
 
     def _retention_of(self, table: TableRef) -> RetentionPolicy | None:
         """A project that is no source any more has no retention: its versions stay."""
@@ -265,41 +292,41 @@ class Stack:
         projects: Collection[str] | None = None,
         datasets: Collection[DatasetRef] | None = None,
         partitions_of: Collection[TableRef] = (),
-    ) -> tuple[list[ScannedDataset], list[DatasetFailure]]:
+        on_progress: Callable[[ScanProgress], None] = lambda _: None,
+    ) -> SourceScan:
         scope = Scope(self._excluded_dataset, self.settings.exclusion, self._streaming_wait)
-        scans: list[ProjectScan] = [
-            scan_project(
+        return scan_projects(
+            {
+                project: None if datasets is None else [ref for ref in datasets if ref.project == project]
+                for project in self._projects_to_scan(projects, datasets)
+            },
+            lambda project, only: scan_project(
                 self.warehouse,
                 self.catalog,
                 project,
                 now=now,
                 backup_project=self.settings.backup_project,
                 select=scope,
-                only=datasets,
+                only=only,
                 list_all_partitions_of=partitions_of,
-            )
-            for project in self._projects_to_scan(projects, datasets)
-        ]
-        return (
-            [dataset for scan in scans for dataset in scan.datasets],
-            [failure for scan in scans for failure in scan.failures],
+                on_progress=on_progress,
+            ),
         )
 
     def _plan(
         self,
-        scans: Iterable[ScannedDataset],
-        failures: Sequence[DatasetFailure],
+        scan: SourceScan,
         *,
         now: datetime,
         wanted: Callable[[Change], bool] = lambda change: change.needs_copy,
         adopted: Callable[[Copy], bool] = lambda _: True,
         salt: str = "",
     ) -> BackupPlan:
-        scans = list(scans)
-        is_quiet = not any(scan.record.unfinished or scan.changes.to_copy for scan in scans)
-        used = 0 if is_quiet else self.catalog.copy_jobs_since(now - QUOTA_WINDOW)
+        is_quiet = not any(of_one.record.unfinished or of_one.changes.to_copy for of_one in scan.datasets)
+        begun = [copy_id(copy) for of_one in scan.datasets for copy in of_one.record.unfinished if adopted(copy)]
+        used = 0 if is_quiet else self.catalog.copy_jobs_since(now - QUOTA_WINDOW, besides=begun)
         return plan_backup(
-            scans,
+            scan.datasets,
             into=self.settings.backup_project,
             now=now,
             quota=Quota.of_day(self.settings.limits.copy_jobs_per_day, used=used),
@@ -307,7 +334,8 @@ class Stack:
             wanted=wanted,
             adopted=adopted,
             salt=salt,
-            failures=failures,
+            failures=scan.failures,
+            projects_failed=scan.projects_failed,
         )
 
     def _projects_to_scan(
@@ -340,6 +368,8 @@ class Stack:
             threads=limits.threads,
             concurrent_jobs=limits.concurrent_jobs,
             requests_per_second=limits.requests_per_second,
+            concurrent_runs=limits.concurrent_runs,
+            refused_for=timedelta(seconds=limits.retry_for_seconds),
         )
 
 
@@ -367,7 +397,7 @@ def open_stack(settings: Settings, *, clock: Callable[[], datetime] = utc_now) -
     )
 
 
-def _request(scans: Iterable[ScannedDataset], units: Collection[Unit], *, by: str) -> list[ScannedDataset]:
+def _request(scans: Iterable[ScannedDataset], units: Collection[Unit], *, by: str) -> tuple[ScannedDataset, ...]:
     """Mark the requested units in each dataset. Raises ``Refused`` with every unit that cannot be had, and why."""
     marked: list[ScannedDataset] = []
     missing: dict[Unit, str] = {}
@@ -381,4 +411,4 @@ def _request(scans: Iterable[ScannedDataset], units: Collection[Unit], *, by: st
         raise Refused(
             "\n".join(["cannot be backed up, nothing was done:", *lines]), hint="`bbq plan` lists what is there"
         )
-    return marked
+    return tuple(marked)

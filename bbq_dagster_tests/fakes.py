@@ -6,6 +6,7 @@ tables that it is then asked about.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -216,6 +217,11 @@ class FakeWarehouse:
     def create_view(self, ref: TableRef, *, of: TableRef) -> None:
         self._tables[ref] = _Table("VIEW", self._clock.now())
 
+    def drop_dataset(self, ref: DatasetRef) -> None:
+        """With all its tables."""
+        del self._datasets[ref]
+        self._tables = {table: held for table, held in self._tables.items() if table.in_dataset != ref}
+
     def delete_table(self, ref: TableRef) -> None:
         """Both the scene's and the port's: one that is not there is deleted already."""
         with self._call("delete_table", ref):
@@ -271,6 +277,10 @@ class FakeWarehouse:
     def list_datasets(self, project: str) -> list[Dataset]:
         with self._call("list_datasets", project):
             return [dataset for ref, (dataset, _) in self._datasets.items() if ref.project == project]
+
+    def find_dataset(self, ref: DatasetRef) -> Dataset | None:
+        with self._call("find_dataset", ref):
+            return self._datasets[ref][0] if ref in self._datasets else None
 
     def table_states(self, project: str, location: str) -> Mapping[TableRef, State]:
         with self._call("table_states", location):
@@ -341,16 +351,21 @@ class FakeWarehouse:
             if self._tables.setdefault(destination, created).partitioned != like.partitioned:
                 raise Refused(f"{destination} is there, and not partitioned like {source}")
 
-    def start_copy(self, copy: Copy, job: JobRef) -> None:
+    def describe_table(self, table: TableRef, options: TableOptions) -> None:
+        with self._call("describe_table", table):
+            self._tables[table].description = options.description or ""
+            self._tables[table].labels = dict(options.labels)
+
+    def start_copy(self, copy: Copy, job: JobRef) -> CopyStatus | None:
         with self._call("start_copy", copy.destination):
             self.starts.append((self._clock.monotonic(), copy.destination))
             if self._swallowed[copy.destination]:
                 self._swallowed[copy.destination] -= 1
-                return
-            if job not in self._jobs:
+            elif job not in self._jobs:
                 self._jobs[job] = self._begin(copy)
                 self._open_jobs.append(self._jobs[job])
                 self.most_running = max(self.most_running, len(self._open_jobs))
+            return None
 
     def copy_statuses(self, jobs: Collection[JobRef]) -> Mapping[JobRef, CopyStatus]:
         with self._call("copy_statuses", len(jobs)):
@@ -403,9 +418,9 @@ class FakeWarehouse:
         if destination is None and (not copy.whole_table or copy.destination.table.in_dataset not in self._datasets):
             return Permanent(f"table {copy.destination.table} is not there", reason="notFound")
         there = {} if destination is None else destination.held
-        if destination is None and copy.restore_id:
+        if destination is None and copy.restore_id and copy.writing is not Writing.INTO_NEW:
             return Permanent(f"table {copy.destination.table} is not there", reason="notFound")
-        if copy.writing is not Writing.INTO_EMPTY:
+        if copy.writing in (Writing.REPLACE, Writing.APPEND):
             return None
         if any(state.rows for name, state in there.items() if copy.whole_table or name == copy.destination.partition):
             return Permanent(f"{copy.destination} has data", reason="duplicate")
@@ -467,10 +482,35 @@ class FakeCatalog:
                     by_dataset.setdefault(event.unit.table.in_dataset, []).append(event)
             return {dataset: fold_record(events) for dataset, events in by_dataset.items()}
 
-    def copy_jobs_since(self, since: datetime) -> int:
+    def scan_records(
+        self, project: str, *, only: Collection[DatasetRef] | None, besides: Collection[DatasetRef]
+    ) -> Mapping[DatasetRef, DatasetRecord]:
+        with self.calls.call("scan_records", project):
+            wanted = self._on_record(project) - set(besides) if only is None else only
+            return {ref: self._record(ref).without_settled_units() for ref in wanted if ref in self._on_record(project)}
+
+    def table_records(self, tables: Collection[TableRef]) -> Mapping[DatasetRef, DatasetRecord]:
+        with self.calls.call("table_records", len(tables)):
+            by_dataset: dict[DatasetRef, list[Event]] = {}
+            for event in self.events:
+                if event.unit.table in tables:
+                    by_dataset.setdefault(event.unit.table.in_dataset, []).append(event)
+            return {dataset: fold_record(events) for dataset, events in by_dataset.items()}
+
+    def _on_record(self, project: str) -> set[DatasetRef]:
+        return {event.unit.table.in_dataset for event in self.events if event.source_project == project}
+
+    def _record(self, dataset: DatasetRef) -> DatasetRecord:
+        return fold_record(event for event in self.events if event.unit.table.in_dataset == dataset)
+
+    def copy_jobs_since(self, since: datetime, *, besides: Collection[str] = ()) -> int:
         with self.calls.call("copy_jobs_since"):
-            planned = (*self.of_kind(EventKind.COPY_PLANNED), *self.of_kind(EventKind.RESTORE_PLANNED))
-            return len({event.copy_id for event in planned if event.recorded_at >= since})
+            jobs: dict[str, int] = {}
+            for event in self.events:
+                if event.copy_id and event.copy_id not in besides and event.recorded_at >= since:
+                    tries = re.search(r"_([0-9]+)$", event.job_id or "")
+                    jobs[event.copy_id] = max(int(tries[1]) if tries else 1, jobs.get(event.copy_id, 0))
+            return sum(jobs.values())
 
     def append(self, events: Sequence[Event]) -> None:
         with self.calls.call("append", ", ".join(sorted({event.event for event in events}))):
@@ -516,14 +556,27 @@ class FakeCatalog:
         with self.calls.call("holds"):
             return fold_holds(self.events)
 
-    def events_of_version(self, version_id: str) -> list[Event]:
-        with self.calls.call("events_of_version", version_id):
-            found = [event for event in self.events if event.version_id == version_id]
+    def events_of_versions(self, version_ids: Iterable[str]) -> list[Event]:
+        wanted = frozenset(version_ids)
+        with self.calls.call("events_of_versions", len(wanted)):
+            found = [event for event in self.events if event.version_id in wanted]
             return sorted(found, key=lambda event: (event.recorded_at, event.event))
 
-    def history(self, datasets: Collection[DatasetRef] | None, *, limit: int) -> list[Event]:
+    def deletions_since(self, since: datetime) -> list[Event]:
+        with self.calls.call("deletions_since", since):
+            found = [event for event in self.of_kind(EventKind.VERSION_DELETED) if event.recorded_at >= since]
+            return sorted(found, key=lambda event: event.recorded_at)
+
+    def history(
+        self, datasets: Collection[DatasetRef] | None, *, limit: int, kinds: Collection[EventKind] | None = None
+    ) -> list[Event]:
         with self.calls.call("history"):
-            found = [e for e in self.events if datasets is None or e.unit.table.in_dataset in datasets]
+            found = [
+                event
+                for event in self.events
+                if (datasets is None or event.unit.table.in_dataset in datasets)
+                and (kinds is None or event.event in kinds)
+            ]
             return sorted(found, key=lambda event: event.recorded_at, reverse=True)[:limit]
 
 

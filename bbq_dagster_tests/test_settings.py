@@ -90,7 +90,7 @@ def test_three_keys_are_enough(file: Path) -> None:
         backup_project="acme-backup",
         catalog=CatalogSettings("bbq_catalog", "EU"),
         sources=(Source("acme-shop", time(2), ZoneInfo("UTC"), Patterns(("*",), ()), Patterns(("*",), ())),),
-        limits=Limits(100_000, 90, 500, 32, 1000, 60.0),
+        limits=Limits(100_000, 98, 1, 500, 64, 1000, 60.0),
         state_dir=file.parent / ".bbq",
         path=file,
         defaults=Policy(),

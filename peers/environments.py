@@ -14,7 +14,7 @@ from typing import Protocol
 ROOT = Path(__file__).parent.parent / ".peers"
 _SUITES = Path(__file__).parent / "suites"
 _PLUGINS = Path(__file__).parent / "plugins"
-_SECONDS_PER_TEST = 60
+_SECONDS_PER_TEST = 120
 
 
 class Tests(Protocol):

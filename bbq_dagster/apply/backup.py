@@ -194,6 +194,7 @@ class _Run:
             unfinished=self._of(UnitUnfinished),
             not_captured=self._of(NotCaptured),
             datasets_failed=self._plan.failures,
+            projects_failed=self._plan.projects_failed,
             seconds=Seconds(self._runtime.monotonic() - self._began, **self._spent),
         )
 

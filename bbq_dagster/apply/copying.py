@@ -5,6 +5,7 @@ running ones in bulk; nobody waits for a single job. Rules for one copy:
 
 * A job that failed in a way that may pass is tried again under the next job id, as BigQuery runs an id once.
 * A start without an answer, and a job that the warehouse does not show, are started again under the same id.
+* A start that is refused because too many come (``rateLimitExceeded``) slows all starts down, and costs no try.
 * Where one copy has used up its tries and no other start was answered meanwhile, no more are started.
 * A copy of an earlier run is asked for before anything is started or created for it: its source may be gone by now.
 * "Failed" is said only where no job of the copy has written or can still write. Everything else that did not end well
@@ -23,13 +24,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from bbq_dagster.apply.pace import Backoff, Runtime, TokenBucket
+from bbq_dagster.apply.pace import Backoff, Pace, Rate, Runtime, TokenBucket
 from bbq_dagster.core.inventory import TableOptions
 from bbq_dagster.core.naming import job_id
 from bbq_dagster.core.tables import TableRef
 from bbq_dagster.core.versions import Copy
 from bbq_dagster.errors import BbqError, Transient
-from bbq_dagster.warehouse.port import CopyStatus, JobRef, Warehouse
+from bbq_dagster.warehouse.port import RATE_LIMIT, CopyStatus, JobRef, Warehouse
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +39,23 @@ class CopyLimits:
 
     * ``threads``: requests under way at once (300 per user). ``concurrent_jobs``: copy jobs running at once.
     * ``requests_per_second``: job starts (100 per user and method). ``creations_per_second``: new tables (10 per user).
+      Both are the most; what the warehouse refuses says how much of it is left by others.
+    * ``concurrent_runs``: how many share these two. Each begins with its share.
     * ``updates_in_10_seconds``, ``…_of_partitioned``: jobs and creations per destination table.
-    * ``max_tries``: jobs of one copy, and requests for one job.
+    * ``max_tries``: jobs of one copy, and requests for one job. ``refused_for``: how long rate limits cost no try.
     * ``lost_after``: a job that was started and is not shown for so long is started again.
     * ``job_deadline``: a job that runs longer is left alone, and the next run asks for it.
     """
 
-    threads: int = 32
+    threads: int = 64
     concurrent_jobs: int = 500
-    requests_per_second: float = 90
+    requests_per_second: float = 98
     creations_per_second: float = 9
+    concurrent_runs: int = 1
     updates_in_10_seconds: int = 5
     updates_in_10_seconds_of_partitioned: int = 50
     max_tries: int = 5
+    refused_for: timedelta = timedelta(minutes=10)
     backoff: Backoff = field(default_factory=Backoff)
     lost_after: timedelta = timedelta(minutes=2)
     job_deadline: timedelta = timedelta(hours=6)
@@ -152,7 +157,11 @@ def run_copies(
 
 _SHORTEST_PAUSE = 0.001
 _SHORTEST_POLL, _LONGEST_POLL = 0.05, 5.0
-"""Seconds between two questions for running jobs: longer while none ends, shorter while some do."""
+_SHORTEST_POLL_PER_JOB = 0.001
+"""Seconds between two questions for running jobs: longer while none ends, shorter while some do.
+
+A long list of jobs costs both sides more than a short one, and is asked for more rarely.
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -169,6 +178,7 @@ class _Ticket:
     jobs_failed: int = 0
     requests_failed: int = 0
     failing_since: float = 0.0
+    refused_since: float | None = None
     since: float = 0.0
     job: JobRef = field(init=False)
 
@@ -192,6 +202,7 @@ class _Line:
     waiting: deque[_Ticket] = field(default_factory=deque)
     is_queued: bool = False
     creations_failed: int = 0
+    refused_since: float | None = None
     error: BbqError | None = None
 
 
@@ -218,8 +229,8 @@ class _Copying:
         self._running: dict[JobRef, _Ticket] = {}
         self._starting = self._creating = 0
         self._answers: queue.SimpleQueue[tuple[Callable[[Future[Any]], None], Future[Any]]] = queue.SimpleQueue()
-        self._starts = TokenBucket(rate=limits.requests_per_second, burst=max(1, limits.requests_per_second / 10))
-        self._creations = TokenBucket(rate=limits.creations_per_second)
+        self._starts = self._pace(limits.requests_per_second)
+        self._creations = self._pace(limits.creations_per_second)
         self._is_polling, self._poll_at, self._poll_every, self._polls_failed = False, self._began, _SHORTEST_POLL, 0
         self._given_up = self._no_more_starts = ""
         self._answered_at = self._began
@@ -227,6 +238,9 @@ class _Copying:
         self._open = self._done = self._failed = self._rows = self._size_bytes = 0
         for table in tables:
             self._add(table)
+
+    def _pace(self, most: float) -> Pace:
+        return Pace(Rate(highest=most, per_second=most / self._limits.concurrent_runs))
 
     def _add(self, table: TableCopies) -> None:
         partitioned = any(copy.partitioned for copy in table.copies)
@@ -350,11 +364,12 @@ class _Copying:
             self._create(self._to_create.popleft())
 
     def _create(self, line: _Line) -> None:
+        rate = self._creations.per_second
         self._creations.take(self._now)
         line.bucket.take(self._now)
         self._creating += 1
         self._submit(
-            lambda future: self._created(line, future),
+            lambda future: self._created(line, rate, future),
             self._warehouse.create_table_like,
             line.table.create_like,
             line.table.destination,
@@ -362,11 +377,15 @@ class _Copying:
             options=line.table.options,
         )
 
-    def _created(self, line: _Line, future: Future[None]) -> None:
+    def _created(self, line: _Line, rate: float, future: Future[None]) -> None:
         self._creating -= 1
         error = _error_of(future)
+        _adapt(self._creations, rate, error)
         if error is None:
             line.is_created = True
+        elif self._is_worth_waiting(line, error):
+            self._to_create.append(line)
+            return
         elif isinstance(error, Transient) and line.creations_failed + 1 < self._limits.max_tries:
             line.creations_failed += 1
             self._retry_later(line.creations_failed, lambda: self._to_create.append(line))
@@ -384,18 +403,30 @@ class _Copying:
     # Starting jobs
 
     def _start(self, ticket: _Ticket) -> None:
+        rate = self._starts.per_second
         self._starts.take(self._now)
         ticket.line.bucket.take(self._now)
         self._starting += 1
-        self._submit(lambda future: self._started(ticket, future), self._warehouse.start_copy, ticket.copy, ticket.job)
+        self._submit(
+            lambda future: self._started(ticket, rate, future),
+            self._warehouse.start_copy,
+            ticket.copy,
+            ticket.job,
+        )
 
-    def _started(self, ticket: _Ticket, future: Future[None]) -> None:
+    def _started(self, ticket: _Ticket, rate: float, future: Future[CopyStatus | None]) -> None:
         self._starting -= 1
         error = _error_of(future)
+        _adapt(self._starts, rate, error)
         if not isinstance(error, Transient):
             self._answered_at = self._now
         if error is None:
             self._run(ticket)
+            if (status := future.result()) is not None and status.is_done and ticket.job in self._running:
+                self._look_at(ticket, status)
+        elif self._is_worth_waiting(ticket, error):
+            ticket.unsure = True  # the adapter may have asked before, and lost the answer
+            self._enqueue(ticket)
         elif isinstance(error, Transient):
             ticket.unsure = True
             self._ask_again(ticket, str(error))
@@ -403,6 +434,14 @@ class _Copying:
             self._leave(ticket, str(error))
         else:
             self._fail(ticket, error)
+
+    def _is_worth_waiting(self, asking: _Ticket | _Line, error: BbqError) -> bool:
+        """Whether there were just too many requests, and not for too long."""
+        if error.reason != RATE_LIMIT:
+            return False
+        if asking.refused_since is None:
+            asking.refused_since = self._now
+        return self._now - asking.refused_since <= self._limits.refused_for.total_seconds()
 
     def _ask_again(self, ticket: _Ticket, reason: str) -> None:
         """The same job once more: nobody knows whether it was started."""
@@ -451,7 +490,8 @@ class _Copying:
         for job in asked:
             self._look_at(self._running[job], statuses.get(job))
         factor = 0.5 if len(self._ended) > before else 1.5
-        self._poll_every = min(max(self._poll_every * factor, _SHORTEST_POLL), _LONGEST_POLL)
+        shortest = max(_SHORTEST_POLL, _SHORTEST_POLL_PER_JOB * len(self._running))
+        self._poll_every = min(max(self._poll_every * factor, shortest), _LONGEST_POLL)
         self._poll_at = self._now + self._poll_every
 
     def _poll_failed(self, error: BbqError) -> None:
@@ -540,6 +580,14 @@ class _Copying:
             elapsed=self._now - self._began,
             longest_running=self._now - min((ticket.since for ticket in self._running.values()), default=self._now),
         )
+
+
+def _adapt(pace: Pace, rate: float, error: BbqError | None) -> None:
+    """Go on faster or more slowly, after the answer to a request that was sent at this rate."""
+    if error is not None and error.reason == RATE_LIMIT:
+        pace.refused(sent_at_rate=rate)
+    else:
+        pace.granted()
 
 
 def _error_of(future: Future[Any]) -> BbqError | None:

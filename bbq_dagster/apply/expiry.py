@@ -22,6 +22,7 @@ from bbq_dagster.core.retention import Deletion, RetentionPlan
 from bbq_dagster.core.retention_record import deletion_planned, hold_of, version_deleted
 from bbq_dagster.core.retention_rules import StoredVersion
 from bbq_dagster.core.tables import Unit
+from bbq_dagster.core.wording import counted, size
 from bbq_dagster.errors import BbqError
 from bbq_dagster.warehouse.port import Catalog, Warehouse
 
@@ -58,8 +59,8 @@ class RetentionReport:
 
     def __str__(self) -> str:
         lines = [
-            f"run {self.run_id}, plan {self.digest}: {len(self.deleted):,} versions deleted,"
-            f" {self.bytes_freed:,} bytes freed; {len(self.failures):,} places could not be deleted"
+            f"run {self.run_id}, plan {self.digest}: {counted(len(self.deleted), 'version')} deleted,"
+            f" {size(self.bytes_freed)} freed; {counted(len(self.failures), 'place')} could not be deleted"
         ]
         lines += [f"  {failure.place}: {failure.error}" for failure in self.failures]
         lines += [f"  {item.place}: kept, {item.error}" for item in self.held]

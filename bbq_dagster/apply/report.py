@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from bbq_dagster.core.plan import DatasetFailure
+from bbq_dagster.core.plan import DatasetFailure, ProjectFailure
+from bbq_dagster.core.render import not_looked_at
 from bbq_dagster.core.tables import Unit
 from bbq_dagster.core.versions import Version
 
@@ -76,7 +77,10 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """All outcomes of a run. ``datasets_failed`` could not even be looked at, so that nothing of them was planned."""
+    """All outcomes of a run.
+
+    ``datasets_failed`` and ``projects_failed`` could not even be looked at, so that nothing of them was planned.
+    """
 
     run_id: str
     versions: tuple[VersionMade, ...] = ()
@@ -84,12 +88,13 @@ class BackupReport:
     unfinished: tuple[UnitUnfinished, ...] = ()
     not_captured: tuple[NotCaptured, ...] = ()
     datasets_failed: tuple[DatasetFailure, ...] = ()
+    projects_failed: tuple[ProjectFailure, ...] = ()
     seconds: Seconds = field(default_factory=Seconds)
 
     @property
     def ok(self) -> bool:
         """Every unit that should have a version now has one, except for those not captured."""
-        return not (self.failures or self.unfinished or self.datasets_failed)
+        return not (self.failures or self.unfinished or self.datasets_failed or self.projects_failed)
 
     def __str__(self) -> str:
         return "\n".join(
@@ -97,8 +102,8 @@ class BackupReport:
                 self._summary(),
                 *_section("failed", self.failures),
                 *_section("unfinished: the next run goes on with them", self.unfinished),
-                *(["not looked at:"] if self.datasets_failed else []),
-                *(f"  {failed.dataset}: {failed.message}" for failed in self.datasets_failed),
+                *(["not looked at:"] if self.datasets_failed or self.projects_failed else []),
+                *(f"  {line}" for line in not_looked_at(self.datasets_failed, self.projects_failed)),
                 *(["not captured:"] if self.not_captured else []),
                 *(f"  {missed.unit}: {missed.reason}" for missed in self.not_captured),
             ]

@@ -3,9 +3,11 @@
 The order is the safety; the same plan applied again finishes what is left and does nothing twice:
 
 1. Record every item as planned, in one append. From here on the restore is one that has begun.
-2. Create datasets and tables that are missing. Doing that twice is doing it once.
+2. Create datasets and tables that are missing; those that are not partitioned are made by their copy jobs. Doing that
+   twice is doing it once.
 3. Copy. Job ids follow from restore, item and attempt: a job of an earlier run is found and not started again.
-4. Compare rows and columns of each target with its version; then record the item, a batch at a time.
+4. Finish each target: describe it, remove what came along. Compare its rows and columns with its version; then record
+   the item, a batch at a time.
 5. Only then what lies over a base: the base would refuse a table that is not empty.
 
 An item that failed is tried anew when the plan is applied again. One failing item stops no other; a catalog that cannot
@@ -14,6 +16,7 @@ be written stops all.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,10 +29,12 @@ from bbq_dagster.apply.copying import (
     CopyFailure,
     CopyLimits,
     CopyOutcome,
+    CopyUnfinished,
     Progress,
     TableCopies,
     run_copies,
 )
+from bbq_dagster.apply.finishing import finish_targets
 from bbq_dagster.apply.pace import Runtime
 from bbq_dagster.apply.restore_look import tables_as_they_are
 from bbq_dagster.core.catalog import Event
@@ -219,7 +224,7 @@ class _Run:
                     TableCopies(
                         table.target,
                         copies,
-                        create_like=table.create_like,
+                        create_like=None if follows or table.is_made_by_copy else table.create_like,
                         begun=bool(self._before),
                         options=table.options,
                     )
@@ -231,15 +236,21 @@ class _Run:
         return all(target in self._done or self._was_done(target) for target in bases)
 
     def _copy(self, tables: Sequence[TableCopies]) -> None:
-        turns = run_copies(
-            tables, self._warehouse, limits=self._limits, runtime=self._runtime, on_progress=self._on_progress
-        )
-        with closing(turns):
-            for ended in turns:
+        """Run the copies, and record those that ended while others run."""
+        said: deque[Progress] = deque()
+        turns = run_copies(tables, self._warehouse, limits=self._limits, runtime=self._runtime, on_progress=said.append)
+        with closing(self._runtime.aside(turns)) as ahead:
+            for ended in ahead:
                 self._take_in(ended)
                 if self._is_batch_due():
                     self._flush()
+                self._tell(said)
         self._flush()
+        self._tell(said)
+
+    def _tell(self, said: deque[Progress]) -> None:
+        while said:
+            self._on_progress(said.popleft())
 
     # Batches
 
@@ -253,8 +264,8 @@ class _Run:
         return bool(self._batch) and (waited >= BATCH_SECONDS or len(self._batch) >= BATCH_ITEMS)
 
     def _flush(self) -> None:
-        """Compare what was copied, then record the batch."""
-        batch, self._batch = self._batch, []
+        """Finish and compare what was copied, then record the batch."""
+        batch, self._batch = self._finish(self._batch), []
         if not batch:
             return
         faults = self._faults([end for end in batch if isinstance(end, CopyOutcome)])
@@ -263,10 +274,25 @@ class _Run:
         if events:
             self._catalog.append(events)
 
+    def _finish(self, batch: Sequence[CopyEnd]) -> list[CopyEnd]:
+        """The batch, where a copy whose target could not be finished is unfinished: the next run finishes it."""
+        copied = [self._job_of(end) for end in batch if isinstance(end, CopyOutcome)]
+        errors = finish_targets(
+            [(job.table, job.item) for job in copied], self._warehouse, limits=self._limits, runtime=self._runtime
+        )
+        return [
+            CopyUnfinished(end.copy, end.job_id, f"copied, and not finished: {error}")
+            if (error := errors.get(end.copy.destination)) is not None
+            else end
+            for end in batch
+        ]
+
+    def _job_of(self, end: CopyEnd) -> _Job:
+        return self._jobs[end.copy.destination]
+
     def _fate(self, end: CopyEnd, faults: Mapping[Unit, str], at: datetime) -> Event | None:
         """What is recorded of a copy that ended; the report gets it as well."""
-        target = end.copy.destination
-        job = self._jobs[target]
+        target, job = end.copy.destination, self._job_of(end)
         match end:
             case CopyOutcome(_, job_name, _, rows, _) if target not in faults:
                 self._done[target] = ItemDone(target, rows)
@@ -346,7 +372,8 @@ def difference(table: TableRestore, item: RestoreItem, copied_rows: int | None, 
         rows = there.state_of(unit.unit.partition).rows
         if None not in (rows, unit.rows) and rows != unit.rows:
             return f"{unit.unit.key} has {rows:,} rows, its version has {unit.rows:,}"
-    return ""
+    left = [unit.key for unit in item.removed if unit.partition in there.held]
+    return f"{left[0]} came along with the copy, and is still there" if left else ""
 
 
 def _names(columns: Iterable[tuple[str, str]]) -> str:

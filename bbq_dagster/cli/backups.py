@@ -48,7 +48,7 @@ def plan(
         show_json(plan_as_json(planned))
     else:
         click.echo(render_plan(planned, limit=None if show_all else _LINES_OF_A_LIST))
-    if planned.failures:
+    if not planned.is_complete:
         end_with(ExitCode.PARTLY_DONE)
 
 
@@ -93,10 +93,11 @@ def _chosen(
 def _plan(stack: Stack, chosen: list[Unit] | list[DatasetRef], projects: tuple[str, ...], *, run_id: str) -> BackupPlan:
     units = [one for one in chosen if isinstance(one, Unit)]
     datasets = [one for one in chosen if isinstance(one, DatasetRef)]
-    with waiting_for("looking at the sources"):
+    now = stack.clock()
+    with waiting_for("looking at the sources") as say:
         if units:
-            return stack.plan_units(units, now=stack.clock(), by="bbq", only_changed=False, salt=run_id)
-        return stack.plan_changed(now=stack.clock(), projects=projects or None, datasets=datasets or None)
+            return stack.plan_units(units, now=now, by="bbq", only_changed=False, salt=run_id, on_progress=say)
+        return stack.plan_changed(now=now, projects=projects or None, datasets=datasets or None, on_progress=say)
 
 
 def _report_as_json(report: BackupReport) -> dict[str, object]:
@@ -107,6 +108,6 @@ def _report_as_json(report: BackupReport) -> dict[str, object]:
         "failures": report.failures,
         "unfinished": report.unfinished,
         "not_captured": report.not_captured,
-        "not_looked_at": report.datasets_failed,
+        "not_looked_at": [*report.projects_failed, *report.datasets_failed],
         "seconds": round(report.seconds.total, 3),
     }

@@ -27,14 +27,15 @@ COMMANDS = {
     "restore": Place("restore", "Bring versions back: plan, look at the plan, apply it, see how far it is."),
     "retention": Place("retention", "Show which versions go and why, and delete them."),
     "hold": Place("retention", "Forbid the deletion of versions, list such holds, release them."),
-    "undelete": Place("retention", "Bring the deleted VERSION back, within BigQuery's time travel of 7 days."),
+    "undelete": Place("retention", "Bring deleted VERSIONS back, within BigQuery's time travel of 7 days."),
     "discover": Place("discovery", "Find the datasets of all sources, and keep them for Dagster to load."),
     "catalog": Place("catalog", "The record of all versions, in BigQuery tables of the backup project."),
     "settings": Place("settings", "Check bbq.yaml and ask what it says."),
     "local": Place("local", "The embedded BigQuery: serve it, fill it with sample data, let a day pass."),
     "dev": Place("sandbox", "Dagster's UI on the embedded BigQuery with the sample, sensors on; Ctrl-C ends it."),
     "demo": Place(
-        "demo", "Seed real data, back it up, let a day pass, back up what changed; all of it through Dagster."
+        "demo",
+        "Seed real data, back it up, back up a day of changes, lose a table, restore it; all through Dagster.",
     ),
 }
 

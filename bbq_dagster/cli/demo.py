@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bbq_dagster.cli.output import console, show_table, size
+from bbq_dagster.cli.output import console, show_table
 from bbq_dagster.cli.sandbox import Sandbox, sandbox
 from bbq_dagster.core.render import render_plan
 from bbq_dagster.core.restore_render import summary
 from bbq_dagster.core.restore_request import OnExisting, RestoreRequest, Scope
+from bbq_dagster.core.wording import size
 from bbq_dagster.defs.discovery import known_datasets, remember_datasets
 from bbq_dagster.errors import Permanent
 from bbq_dagster.settings import load_settings
@@ -38,8 +39,7 @@ if TYPE_CHECKING:
 @click.option("--folder", type=click.Path(path_type=Path), default=Path(".bbq/demo"), show_default=True)
 @click.option("--small", is_flag=True, help="With a few rows of each table.")
 def demo(folder: Path, small: bool) -> None:
-    """Seed real data, back it up, let a day pass, back up what changed, lose a table, restore it; all of it through
-    Dagster."""
+    """Seed real data, back it up, back up a day of changes, lose a table, restore it; all through Dagster."""
     from bbq_dagster.local.sample import change, seed
     from bbq_dagster.local.server import LocalBigQueryAdmin
 

@@ -43,16 +43,19 @@ def local() -> None:
 
 @local.command()
 @click.option("--folder", type=click.Path(path_type=Path), help="Where its data is kept; in memory if not given.")
+@click.option(
+    "--buckets", type=click.Path(path_type=Path), help="The folder that stands for gs://; else FOLDER/buckets."
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
     "--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free one."
 )
-def serve(folder: Path | None, host: str, port: int) -> None:
+def serve(folder: Path | None, buckets: Path | None, host: str, port: int) -> None:
     """Serve BigQuery's REST API until you press Ctrl-C."""
     from bbq_dagster.local.server import LocalBigQuery
 
     try:
-        server = LocalBigQuery(folder, host, port)
+        server = LocalBigQuery(folder, host, port, buckets=buckets)
     except LocalServerError as error:
         raise Refused(str(error)) from error
     ended = _told_to_end()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import datetime
@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from bbq_dagster.apply.telling import now_and_then
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 
 if TYPE_CHECKING:
@@ -113,14 +114,17 @@ def console() -> Console:
 
 
 @contextmanager
-def waiting_for(what: str) -> Iterator[None]:
-    """Say on a terminal what is under way; elsewhere say nothing."""
+def waiting_for(what: str) -> Iterator[Callable[[object], None]]:
+    """Say on a terminal what is under way. The caller gets a function to say how far it is.
+
+    Elsewhere only that is said, as a line every 10 s.
+    """
     to_stderr = Console(stderr=True)
     if not to_stderr.is_terminal:
-        yield
+        yield now_and_then(lambda progress: click.echo(f"{what}: {progress}", err=True))
         return
-    with to_stderr.status(f"{what} …"):
-        yield
+    with to_stderr.status(f"{what} …") as status:
+        yield lambda progress: status.update(f"{what}: {progress} …")
 
 
 @contextmanager
@@ -151,18 +155,6 @@ class Bar:
             click.echo(f"{self._title}: {now}", err=True)
         else:
             self._progress.update(self._task, completed=now.done + now.failed)
-
-
-def size(count: int | None) -> str:
-    """Bytes for people: ``1.5 MiB``."""
-    if count is None:
-        return "?"
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:,.0f} {unit}" if unit == "B" else f"{amount:,.1f} {unit}"
-        amount /= 1024
-    return f"{amount:,.1f} TiB"
 
 
 def _cell(value: object) -> str:

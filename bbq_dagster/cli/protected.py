@@ -10,10 +10,11 @@ import click
 
 from bbq_dagster.cli.exits import ExitCode, end_with
 from bbq_dagster.cli.options import as_json, projects_option, reading_catalog, stack_of
-from bbq_dagster.cli.output import show_json, show_table, size, waiting_for
+from bbq_dagster.cli.output import show_json, show_table, waiting_for
 from bbq_dagster.core.status import TableStatus
 from bbq_dagster.core.tables import Unit
 from bbq_dagster.core.versions import Version
+from bbq_dagster.core.wording import size
 
 if TYPE_CHECKING:
     from bbq_dagster.settings import Settings
@@ -36,9 +37,15 @@ def status(config: Path | None, projects: tuple[str, ...], as_json: bool) -> Non
         return
     show_table(
         "Protected tables",
-        ("table", "units", "rows", "size", "newest version", "oldest version", "gone", "failed", "unfinished"),
         (
-            (s.table, s.units, s.rows, size(s.size_bytes), s.newest_at, s.oldest_at, s.gone, s.failed, s.unfinished)
+            *("table", "units", "rows", "size", "newest version", "oldest version", "last looked at"),
+            *("gone", "failed", "unfinished"),
+        ),
+        (
+            (
+                *(s.table, s.units, s.rows, size(s.size_bytes), s.newest_at, s.oldest_at, s.looked_at),
+                *(s.gone, s.failed, s.unfinished),
+            )
             for s in statuses
         ),
         numbers=("units", "rows", "size", "gone", "failed", "unfinished"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -98,6 +99,15 @@ def plan(
 
     WHAT is project.dataset, a table, a pattern such as project.dataset.sales_*, or 'project.dataset.table$20240131'.
     Ends with exit code 2 where something stands against it; then no plan is written.
+
+    \b
+    a dataset as it was, beside the present one:
+      bbq restore plan acme-shop.sales --as-of 2026-01-31T12:00 --into-project acme-lab -o plan.json
+    three partitions in place:
+      bbq restore plan acme-shop.sales.events --as-of 2026-01-30 --from-partition 20260127 \\
+          --to-partition 20260129 --on-existing replace -o plan.json
+    versions by their ids (bbq versions TABLE lists them):
+      bbq restore plan --version 3kq7zr5n2v6w4hxa --suffix _then -o plan.json
     """
     request = RestoreRequest(
         what=tuple(map(Scope.parse, what)),
@@ -127,7 +137,13 @@ def plan(
 @as_json
 @click.pass_obj
 def apply(config: Path | None, plan_file: Path, as_json: bool) -> None:
-    """Do what PLAN_FILE says, if nothing has moved since; run again, finish what is left of it."""
+    """Do what PLAN_FILE says, if nothing has moved since; run again, finish what is left of it.
+
+    Ends with exit code 1 where an item failed or is unfinished: the same command again does the rest, nothing twice.
+
+    \b
+    bbq restore apply plan.json
+    """
     planned = read_plan(plan_file.read_text("utf-8"), name=str(plan_file))
     stack = stack_of(config)
     with progress_bar("restoring", len(planned.items), hidden=not planned.items) as bar, reading_catalog(stack):
@@ -143,18 +159,25 @@ def apply(config: Path | None, plan_file: Path, as_json: bool) -> None:
 @restore.command()
 @click.argument("restore_id")
 @click.option("--failed", is_flag=True, help="Only the items that failed.")
+@click.option("--all", "show_all", is_flag=True, help=f"Every item, not {_LINES_OF_A_LIST} of those in each state.")
 @as_json
 @click.pass_obj
-def status(config: Path | None, restore_id: str, failed: bool, as_json: bool) -> None:
-    """Show how far a restore is, item by item.
+def status(config: Path | None, restore_id: str, failed: bool, show_all: bool, as_json: bool) -> None:
+    """Show how far a restore is, item by item; those that failed first.
 
     Ends with exit code 1 while something is failed, pending or in progress.
+
+    \b
+    bbq restore status restore_20260201T091500Z_3f9c2a7d11e0
+    bbq restore status restore_20260201T091500Z_3f9c2a7d11e0 --failed --json
     """
     stack = stack_of(config)
     with waiting_for("reading the catalog"), reading_catalog(stack):
         items = stack.restore_status(restore_id)
-    shown = [item for item in items if not failed or item.state is ItemState.FAILED]
     counts = Counter(item.state for item in items)
+    shown = _to_show(
+        items, [ItemState.FAILED] if failed else _URGENT_FIRST, None if show_all or as_json else _LINES_OF_A_LIST
+    )
     if as_json:
         show_json(
             {
@@ -173,8 +196,18 @@ def status(config: Path | None, restore_id: str, failed: bool, as_json: bool) ->
             empty="no item failed",
         )
         click.echo(", ".join(f"{counts[state]:,} {state}" for state in ItemState))
+        if not failed and len(shown) < len(items):
+            click.echo(f"{len(shown):,} of {len(items):,} items are shown; --all shows every one")
     if counts[ItemState.DONE] != len(items):
         end_with(ExitCode.PARTLY_DONE)
+
+
+_URGENT_FIRST = (ItemState.FAILED, ItemState.IN_PROGRESS, ItemState.PENDING, ItemState.DONE)
+
+
+def _to_show(items: Sequence[ItemStatus], states: Sequence[ItemState], limit: int | None) -> list[ItemStatus]:
+    """The items in these states, in the order of the states, ``limit`` of each at most (None: all)."""
+    return [item for state in states for item in [item for item in items if item.state is state][:limit]]
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -198,7 +231,7 @@ def _show_plan(planned: RestorePlan, quota: Quota, *, limit: int | None, as_json
         return
     click.echo(render_restore(planned, limit=limit, quota=quota))
     if fault := copy_jobs_fault(planned, quota):
-        click.echo(f"WARNING: {fault}: apply the plan again tomorrow, to finish it", err=True)
+        click.echo(f"WARNING: {fault}", err=True)
 
 
 def _report_as_json(report: RestoreReport) -> dict[str, object]:

@@ -11,13 +11,16 @@ from uuid import uuid4
 import click
 
 from bbq_dagster.apply.expiry import RetentionReport
+from bbq_dagster.apply.undelete import UndeleteReport
 from bbq_dagster.cli.exits import ExitCode, end_with
 from bbq_dagster.cli.options import as_json, datasets_option, projects_option, reading_catalog, stack_of
 from bbq_dagster.cli.output import show_json, show_table, waiting_for
+from bbq_dagster.core.catalog import version_of
 from bbq_dagster.core.holds import Hold
 from bbq_dagster.core.retention import RetentionPlan
 from bbq_dagster.core.retention_text import render_retention, retention_as_json
 from bbq_dagster.core.tables import DatasetRef
+from bbq_dagster.core.undelete import UndeletePlan, render_undelete
 from bbq_dagster.errors import Refused
 
 if TYPE_CHECKING:
@@ -46,6 +49,8 @@ def plan_command(
         show_json(retention_as_json(planned))
     else:
         click.echo(render_retention(planned, limit=None if show_all else _LINES_OF_A_LIST))
+        if planned.deletions:
+            click.echo(f"HINT: to do this and nothing else: bbq retention apply --approve {planned.digest}", err=True)
 
 
 @retention.command("apply")
@@ -66,6 +71,8 @@ def apply_command(
         show_json(_report_fields(report))
     else:
         click.echo(str(report))
+        if report.deleted:
+            click.echo(f"HINT: for 7 days it can be undone: bbq undelete --run {report.run_id}", err=True)
     if not report.ok:
         end_with(ExitCode.PARTLY_DONE)
 
@@ -126,19 +133,70 @@ def list_command(config: Path | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("version")
+@click.argument("versions", nargs=-1)
+@click.option("--run", "deleted_by", metavar="RUN_ID", help="All that this run of retention deleted.")
+@click.option(
+    "--table",
+    "tables",
+    multiple=True,
+    metavar="NAME",
+    help="All that was deleted of this table, partition or pattern such as 'project.dataset.sales_*'; repeatable."
+    " Together with --run: what that run deleted of it.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would come back and what cannot; change nothing.")
 @as_json
 @click.pass_obj
-def undelete(config: Path | None, version: str, as_json: bool) -> None:
-    """Bring the deleted VERSION back, within BigQuery's time travel of 7 days."""
+def undelete(
+    config: Path | None,
+    versions: tuple[str, ...],
+    deleted_by: str | None,
+    tables: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Bring deleted VERSIONS back, within BigQuery's time travel of 7 days.
+
+    VERSIONS are ids: `bbq catalog history --event version_deleted` has those of what was deleted.
+    Ends with exit code 1 where some of them cannot come back.
+    """
     stack = stack_of(config)
-    with waiting_for("copying it back"), reading_catalog(stack):
-        back = stack.undelete(version, run_id=f"cli-{uuid4()}")
-    if as_json:
-        show_json(back)
+    with waiting_for("reading the catalog"), reading_catalog(stack):
+        planned = stack.plan_undelete(now=stack.clock(), version_ids=versions, run_id=deleted_by, tables=tables)
+    if dry_run:
+        _show_undelete_plan(planned, as_json)
         return
-    click.echo(f"{back.unit} as of {back.captured_at:%Y-%m-%d %H:%M} UTC is back in {back.backup}")
-    click.echo(f"HINT: retention decides on it anew; to keep it: bbq hold add {version} --reason …")
+    with waiting_for("copying it back"):
+        report = stack.apply_undelete(planned, run_id=f"cli-{uuid4()}")
+    if as_json:
+        show_json({"run_id": report.run_id, "ok": report.ok, "back": report.back, **_not_back(report)})
+    else:
+        click.echo(str(report))
+        if report.back:
+            click.echo(
+                "HINT: retention decides on it anew; to keep it: bbq hold add VERSION_OR_TABLE --reason …", err=True
+            )
+    if not report.ok:
+        end_with(ExitCode.PARTLY_DONE)
+
+
+def _not_back(report: UndeleteReport) -> dict[str, object]:
+    return {"failures": report.failures, "refused": report.refused}
+
+
+def _show_undelete_plan(planned: UndeletePlan, as_json: bool) -> None:
+    if not as_json:
+        click.echo(render_undelete(planned, limit=None))
+        return
+    back = [(table.at, version_of(event)) for table in planned.tables for event in table.created]
+    show_json(
+        {
+            "planned_at": planned.planned_at,
+            "bring_back": [
+                {"version_id": v.version_id, "unit": v.unit, "place": v.backup, "as_it_was_at": at} for at, v in back
+            ],
+            "refused": planned.refused,
+        }
+    )
 
 
 def _plan(stack: Stack, projects: tuple[str, ...], datasets: tuple[str, ...]) -> RetentionPlan:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import attrgetter
 
 from bbq_dagster.core.changes import Change, Vanished
 from bbq_dagster.core.inventory import SourceTable, State, TableOptions
@@ -131,8 +132,7 @@ class Event:
     @property
     def event_id(self) -> str:
         """The same for the same facts, whoever writes them and however often."""
-        facts = json.dumps([_plain(getattr(self, field.name)) for field in fields(self)])
-        return hashlib.sha256(facts.encode()).hexdigest()[:32]
+        return _id_of(list(map(_plain, _values_of(self))))
 
     @property
     def unit(self) -> Unit:
@@ -149,8 +149,17 @@ class Event:
 
     def as_row(self) -> dict[str, object]:
         """The row as JSON for a load job: times in ISO 8601, columns that are not set left out."""
-        values = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
-        return {"event_id": self.event_id, **{name: value for name, value in values.items() if value is not None}}
+        values = list(map(_plain, _values_of(self)))
+        named = zip(_FIELDS, values, strict=True)
+        return {"event_id": _id_of(values), **{name: value for name, value in named if value is not None}}
+
+
+_FIELDS = tuple(field.name for field in fields(Event))
+_values_of = attrgetter(*_FIELDS)
+
+
+def _id_of(facts: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
 def dataset_scanned(dataset: DatasetRef, *, location: str, tables: int, at: datetime, run_id: str) -> Event:
@@ -225,15 +234,18 @@ def fold_record(events: Iterable[Event]) -> DatasetRecord:
     """What these events say of their dataset, in any order.
 
     Expected are: the version that is the latest of each unit, every absence and failure after it, the newest
-    settlement of each table, and the planned copies without an end. More events do no harm.
+    settlement of each table, the planned copies without an end, and the newest scan. More events do no harm.
+    ``row_count`` of a settlement is the number of partitions whose versions are not among the events.
     """
-    once = live_events({event.event_id: event for event in events}.values())
+    once = live_events(dict.fromkeys(events))
     in_order = sorted(once, key=lambda event: (event.recorded_at, event.event is not EventKind.COPY_PLANNED))
     latest: dict[Unit, Version] = {}
     absent: dict[Unit, Absence] = {}
     settled: dict[TableRef, tuple[datetime, State]] = {}
     failures: dict[Unit, int] = {}
     open_copies: dict[tuple[str, Unit], Event] = {}
+    scanned_at: datetime | None = None
+    unread: dict[TableRef, int] = {}
     for event in in_order:
         unit = event.unit
         ends = (event.copy_id or "", unit)
@@ -254,7 +266,18 @@ def fold_record(events: Iterable[Event]) -> DatasetRecord:
                 absent[unit] = Absence(event.event)
             case EventKind.TABLE_SETTLED if event.source_created_at is not None:
                 settled[unit.table] = (event.source_created_at, event.source_state)
-    return DatasetRecord(latest, absent, settled, _copies_of(list(open_copies.values())), failures)
+                unread[unit.table] = event.row_count or 0
+            case EventKind.DATASET_SCANNED:
+                scanned_at = event.recorded_at
+    return DatasetRecord(
+        latest,
+        absent,
+        settled,
+        _copies_of(list(open_copies.values())),
+        failures,
+        scanned_at,
+        {table: count for table, count in unread.items() if count},
+    )
 
 
 def live_events(events: Iterable[Event]) -> list[Event]:

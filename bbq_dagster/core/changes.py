@@ -6,13 +6,14 @@ the warehouse or reads a clock; what cannot be known is copied.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from bbq_dagster.core.inventory import Inventory, LeftOut, SourceTable, State, UnitState
-from bbq_dagster.core.tables import UNPARTITIONED, TableRef, Unit
+from bbq_dagster.core.inventory import Dataset, Inventory, LeftOut, SourceTable, State, UnitState
+from bbq_dagster.core.tables import UNPARTITIONED, DatasetRef, TableRef, Unit
 from bbq_dagster.core.versions import Absence, DatasetRecord, Version
 
 
@@ -90,6 +91,8 @@ class DatasetChanges:
     left_out: tuple[LeftOut, ...]
     unlisted: tuple[TableRef, ...] = ()
     """Partitioned tables whose partitions were not listed, because the table is in its settled state."""
+    is_gone: bool = False
+    """The dataset itself is not there any more."""
 
     @property
     def to_copy(self) -> tuple[Change, ...]:
@@ -209,10 +212,37 @@ def needs_partition_list(table: SourceTable, record: DatasetRecord) -> bool:
 
     Listing partitions costs a query per 1,000 tables; a table still in the state at which it was settled needs none.
     """
-    if not table.is_partitioned:
-        return False
+    return table.is_partitioned and _has_moved(table, record)
+
+
+def _has_moved(table: SourceTable, record: DatasetRecord) -> bool:
     settled = record.settled.get(table.ref)
     return settled is None or None in _facts(table.state) or settled != (table.created_at, table.state)
+
+
+def tables_to_read(inventory: Inventory, record: DatasetRecord) -> list[TableRef]:
+    """The settled tables whose units have to be known one by one: those that moved, and those that are gone.
+
+    Not those that are gone for long, with every unit on record as vanished.
+    """
+    there = {table.ref for table in inventory.tables}
+    unmoved = {table.ref for table in inventory.tables if table.is_partitioned and not _has_moved(table, record)}
+    left_alone = unmoved.union(left.table for left in inventory.left_out if left.by_choice)
+    vanished = Counter(unit.table for unit, how in record.absent.items() if how is Absence.VANISHED)
+    return [
+        ref for ref, units in record.unread.items() if ref not in left_alone and (ref in there or vanished[ref] < units)
+    ]
+
+
+def dataset_is_gone(ref: DatasetRef, record: DatasetRecord) -> DatasetChanges:
+    """All units of a dataset that is not there any more have vanished.
+
+    ``record`` names every unit that is not on record as vanished. The dataset is where its versions are.
+    """
+    dataset = Dataset(ref, next((version.location for version in record.latest.values()), ""))
+    there = sorted(unit for unit in record.latest if record.absent.get(unit) is not Absence.VANISHED)
+    vanished = tuple(Vanished(unit, "its dataset is gone") for unit in there)
+    return DatasetChanges(Inventory(dataset, (), ()), (), vanished, (), is_gone=True)
 
 
 def detect_changes(
@@ -232,15 +262,17 @@ def detect_changes(
     protected = {unit.table for unit in record.latest}
     changes, left_out = [], list(inventory.left_out)
     for table in inventory.tables:
+        is_known = table.ref in protected
         for unit in units.get(table.ref, ()):
-            change = detect_change(table, unit, record.latest.get(unit.unit), record.absent.get(unit.unit))
-            if change.needs_copy and (reason := _reason_to_wait(table, unit, now, streaming_wait(table.ref))):
+            last = record.latest.get(unit.unit) if is_known else None
+            change = detect_change(table, unit, last, None if last is None else record.absent.get(unit.unit))
+            if change.needs_copy and (reason := _reason_to_wait(table, unit, now, streaming_wait)):
                 change = Change(unit.unit, unit.state, Verdict.WAITS, reason, change.last)
             changes.append(change)
-        if table.ref not in protected and table.ref in units and all(unit.state.is_empty for unit in units[table.ref]):
+        if not is_known and table.ref in units and all(unit.state.is_empty for unit in units[table.ref]):
             left_out.append(LeftOut(table.ref, _NOTHING_TO_PROTECT if table.state.is_empty else _NOTHING_LISTED))
     unlisted = tuple(table.ref for table in inventory.tables if table.is_partitioned and table.ref not in units)
-    vanished = _find_vanished(inventory, {unit.unit for listed in units.values() for unit in listed}, unlisted, record)
+    vanished = _find_vanished(inventory, units, unlisted, record) if record.latest else ()
     return DatasetChanges(inventory, tuple(changes), vanished, tuple(left_out), unlisted)
 
 
@@ -285,29 +317,36 @@ def _units_by_table(
         if not table.is_partitioned or needs_partition_list(table, record)
     }
     for partition in partitions:
-        if partition.unit.table in units:
-            units[partition.unit.table].append(partition)
+        if (listed := units.get(partition.unit.table)) is not None:
+            listed.append(partition)
     return units
 
 
-def _reason_to_wait(table: SourceTable, unit: UnitState, now: datetime, wait: timedelta) -> str | None:
+def _reason_to_wait(
+    table: SourceTable, unit: UnitState, now: datetime, streaming_wait: Callable[[TableRef], timedelta]
+) -> str | None:
     """Why ``__UNPARTITIONED__`` is not copied now; None where it should be.
 
     An ingestion-time table has only its streaming buffer there. Other tables may keep rows there for good (values
-    outside the range, dates before 1960): those are old enough after ``wait`` (BigQuery: partitioned-tables).
+    outside the range, dates before 1960): those are old enough after a wait (BigQuery: partitioned-tables).
     """
     if unit.unit.partition != UNPARTITIONED:
         return None
     if table.is_partitioned_by_ingestion_time:
         return "rows in the streaming buffer cannot be copied: they are backed up once they are in their partition"
+    wait = streaming_wait(table.ref)
     if unit.state.modified_at is not None and now - unit.state.modified_at < wait:
         return f"may be rows in the streaming buffer: waits until {_at(unit.state.modified_at + wait)}"
     return None
 
 
 def _find_vanished(
-    inventory: Inventory, seen: set[Unit], unlisted: tuple[TableRef, ...], record: DatasetRecord
+    inventory: Inventory,
+    units: Mapping[TableRef, Sequence[UnitState]],
+    unlisted: tuple[TableRef, ...],
+    record: DatasetRecord,
 ) -> tuple[Vanished, ...]:
+    seen = {unit.unit for listed in units.values() for unit in listed}
     in_scope = {table.ref: table for table in inventory.tables}
     left_out = {left.table: left for left in inventory.left_out}
     known_as_listed = frozenset(unlisted)

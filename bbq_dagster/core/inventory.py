@@ -54,7 +54,7 @@ class TableOptions:
     """What a table has beyond its schema, partitioning and clustering, as TABLE_OPTIONS shows it.
 
     A copy keeps none of it: it is recorded with each version, so that a restored table can have it again. Labels are
-    pairs in the order of their keys.
+    pairs in the order of their keys; ``kms_key_name`` is the key of Cloud KMS that the table is encrypted with.
     """
 
     description: str | None = None
@@ -62,6 +62,8 @@ class TableOptions:
     labels: tuple[tuple[str, str], ...] = ()
     require_partition_filter: bool = False
     partition_expiration_days: float | None = None
+    kms_key_name: str | None = None
+    default_collation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ are lists, an optional value may be null.
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -20,26 +20,13 @@ from bbq_dagster.errors import Refused
 T = TypeVar("T")
 
 _NAMES = (DatasetRef, TableRef, Unit)
-_PLAIN = (str, int, bool, float)
+_PLAIN = frozenset({str, int, bool, float, types.NoneType})
 
 
-def to_json(value: object) -> Any:
+def to_json(value: Any) -> Any:
     """``value`` in the types of JSON."""
-    if value is None or type(value) in _PLAIN:
-        return value
-    if isinstance(value, _NAMES):
-        return str(value)
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, Enum):
-        return value.value
-    if is_dataclass(value) and not isinstance(value, type):
-        return {name: to_json(getattr(value, name)) for name in _names(type(value))}
-    if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [to_json(item) for item in value]
-    return value
+    kind: type = type(value)
+    return value if kind in _PLAIN else _writer(kind)(value)
 
 
 def from_json(kind: type[T], value: object) -> T:
@@ -51,8 +38,24 @@ def from_json(kind: type[T], value: object) -> T:
 
 
 @cache
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+def _writer(kind: type) -> Callable[[Any], Any]:
+    """How values of one type are written: found once, as a plan has some hundred thousand of a few types."""
+    if issubclass(kind, _NAMES):
+        return str
+    if issubclass(kind, datetime):
+        return lambda instant: instant.astimezone(UTC).isoformat()
+    if issubclass(kind, Enum):
+        return lambda member: member.value
+    if is_dataclass(kind):
+        names = [field.name for field in fields(kind)]
+        return lambda made: {
+            name: value if type(value := getattr(made, name)) in _PLAIN else to_json(value) for name in names
+        }
+    if issubclass(kind, Mapping):
+        return lambda mapping: {str(key): to_json(item) for key, item in mapping.items()}
+    if issubclass(kind, tuple | list):
+        return lambda items: [to_json(item) for item in items]
+    return lambda value: value
 
 
 @cache

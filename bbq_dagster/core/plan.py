@@ -6,10 +6,11 @@ needs a copy was decided in ``changes``.
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import groupby, islice
 
 from bbq_dagster.core.changes import Change, DatasetChanges, Vanished, Verdict
 from bbq_dagster.core.inventory import Dataset, LeftOut, SourceTable
@@ -50,15 +51,47 @@ class DatasetFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectFailure:
+    """A project whose datasets could not be listed. Nothing is known of any of them."""
+
+    project: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Quota:
-    """How many copy jobs may still be started, and out of how many a day."""
+    """How many copy jobs may still be started, and out of how many a day.
+
+    ``jobs_per_table``: how many may go into one backup table. BigQuery allows 11,000 changes of partitions a day, which
+    no table passes with its 10,000 partitions, but also 1,500 operations on a table, and does not say whether these
+    hold for partitioned tables (BigQuery: quotas).
+    """
 
     copy_jobs_left: int
     copy_jobs_per_day: int
+    jobs_per_table: int = 1_500
 
     @classmethod
     def of_day(cls, per_day: int, *, used: int) -> Quota:
         return cls(max(0, per_day - used), per_day)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """How long it takes until everything that is wanted now is copied, where a day's quota is not enough.
+
+    ``copy_jobs`` are all of them, those of this plan included. The first of the ``days`` is the one that has been used
+    in part.
+    """
+
+    copy_jobs: int
+    copy_jobs_per_day: int
+    days: int
+    is_first_backup: bool
+
+    def __str__(self) -> str:
+        what = "first full backup" if self.is_first_backup else "all that is wanted now"
+        return f"{what}: {self.days:,} days at {self.copy_jobs_per_day:,} copies a day"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +107,10 @@ class BackupPlan:
     vanished: tuple[Vanished, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     failures: tuple[DatasetFailure, ...] = ()
+    projects_failed: tuple[ProjectFailure, ...] = ()
     unchanged: int = 0
+    forecast: Forecast | None = None
+    """None where everything fits into what is left of the day."""
     changes: tuple[DatasetChanges, ...] = field(default=(), repr=False)
 
     @property
@@ -99,6 +135,11 @@ class BackupPlan:
         return 2 * len(created) + len(self.copies) + len(self.copies) // 100 + 3 * len(datasets) + 4
 
     @property
+    def is_complete(self) -> bool:
+        """Everything that was asked for could be looked at."""
+        return not (self.failures or self.projects_failed)
+
+    @property
     def is_empty(self) -> bool:
         """Nothing to copy and nothing new to record."""
         return not (self.copies or self.emptied or self.vanished)
@@ -120,6 +161,7 @@ def plan_backup(
     adopted: Callable[[Copy], bool] = lambda _: True,
     salt: str = "",
     failures: Sequence[DatasetFailure] = (),
+    projects_failed: Sequence[ProjectFailure] = (),
 ) -> BackupPlan:
     """Plan the copies of all units that are ``wanted``, into project ``into``.
 
@@ -130,24 +172,29 @@ def plan_backup(
     * A partitioned table goes into one backup table a run: by one copy job as a whole where that is fewer jobs for
       little more storage (at least ``whole_table_share`` of its partitions are wanted), the only documented way
       (``__NULL__``, ``__UNPARTITIONED__``) or the only one that a day's quota allows; else by one per partition.
-    * What does not fit into ``quota`` is postponed; the longest-unprotected tables go first.
+    * A backup table takes no more copy jobs than it may; further partitions go into another one.
+    * What does not fit into ``quota`` is postponed. Half of the jobs go to the longest-unprotected tables, and half to
+      the datasets in turn, of each to its longest-unprotected tables: so no dataset waits for all the others.
     """
     datasets = list(datasets)
     begun = [copy for _, record in datasets for copy in record.unfinished]
     unfinished = tuple(copy for copy in begun if adopted(copy))
     finishing = frozenset((unit.unit, unit.state) for copy in unfinished for unit in copy.units)
     elsewhere = {unit.unit for copy in begun for unit in copy.units} - {unit for unit, _ in finishing}
+
+    def is_open(change: Change) -> bool:
+        in_hand = begun and (change.unit in elsewhere or (change.unit, change.state) in finishing)
+        return wanted(change) and not in_hand
+
     wishes = [
         wish
         for changes, record in datasets
         for wish in _wishes(
             changes,
             record,
-            lambda change: (
-                wanted(change) and change.unit not in elsewhere and (change.unit, change.state) not in finishing
-            ),
+            is_open,
             share=whole_table_share,
-            most_jobs=quota.copy_jobs_per_day,
+            quota=quota,
         )
     ]
     granted, postponed = _fit(wishes, replace(quota, copy_jobs_left=quota.copy_jobs_left - len(unfinished)))
@@ -165,7 +212,9 @@ def plan_backup(
         vanished=tuple(gone for changes, _ in datasets for gone in changes.vanished),
         left_out=tuple(left for changes, _ in datasets for left in changes.left_out),
         failures=tuple(failures),
+        projects_failed=tuple(projects_failed),
         unchanged=sum(change.verdict is Verdict.UNCHANGED for change in every) + _unlisted_units(datasets),
+        forecast=_forecast(wishes, len(unfinished), quota) if postponed else None,
         changes=tuple(changes for changes, _ in datasets),
     )
 
@@ -204,7 +253,7 @@ def _wishes(
     wanted: Callable[[Change], bool],
     *,
     share: Callable[[TableRef], float],
-    most_jobs: int,
+    quota: Quota,
 ) -> Iterator[_Wish]:
     dataset = changes.inventory.dataset
     tables = {table.ref: table for table in changes.inventory.tables}
@@ -212,9 +261,12 @@ def _wishes(
     for ref, of_table in groupby(in_order, key=lambda change: change.unit.table):
         listed = list(of_table)
         chosen = tuple(change for change in listed if wanted(change))
-        if chosen:
-            why_whole = _why_whole(tables[ref], chosen, len(listed), share(ref), most_jobs)
-            yield _Wish(dataset, tables[ref], record, chosen, len(listed), why_whole)
+        if not chosen:
+            continue
+        why_whole = _why_whole(tables[ref], chosen, len(listed), share(ref), quota.copy_jobs_per_day)
+        for start in range(0, len(chosen), len(chosen) if why_whole else quota.jobs_per_table):
+            part = chosen if why_whole else chosen[start : start + quota.jobs_per_table]
+            yield _Wish(dataset, tables[ref], record, part, len(listed), why_whole)
 
 
 def _last_captured(change: Change) -> datetime:
@@ -227,23 +279,65 @@ def _fit(wishes: Iterable[_Wish], quota: Quota) -> tuple[list[_Wish], list[Postp
     Partitions that are copied one by one are granted as far as the quota goes, so that no table waits for a day on
     which it fits as a whole.
     """
+    in_order = sorted(wishes, key=lambda wish: (wish.unprotected_since, wish.table.ref))
+    left = max(0, quota.copy_jobs_left)
+    if sum(wish.jobs for wish in in_order) <= left:
+        return in_order, []
+    jobs = Counter(islice(_turns(in_order), left))
     granted: list[_Wish] = []
     waiting: list[Change] = []
-    left = max(0, quota.copy_jobs_left)
-    for wish in sorted(wishes, key=lambda wish: (wish.unprotected_since, wish.table.ref)):
-        taken = wish if wish.jobs <= left else wish.most_urgent(left)
+    for place, wish in enumerate(in_order):
+        taken = wish if wish.jobs == jobs[place] else wish.most_urgent(jobs[place])
         if taken.chosen:
             granted.append(taken)
-            left -= taken.jobs
-        kept = {change.unit for change in taken.chosen}
-        waiting += [change for change in wish.chosen if change.unit not in kept]
+        if taken is not wish:
+            kept = {change.unit for change in taken.chosen}
+            waiting += [change for change in wish.chosen if change.unit not in kept]
     reason = f"waits for quota: {quota.copy_jobs_per_day:,} copy jobs a day are used up or promised"
     return granted, [Postponed(change.unit, reason) for change in waiting]
 
 
+def _turns(wishes: Sequence[_Wish]) -> Iterator[int]:
+    """Whose copy job is the next, by the place of its wish: in turn the first one's, and that of the next dataset.
+
+    Of each dataset the first wish goes first. How many are let through changes nothing about their order, so that more
+    quota never takes a unit out of a plan.
+    """
+    left = [wish.jobs for wish in wishes]
+
+    def one_by_one(places: Iterable[int]) -> Iterator[int]:
+        for place in places:
+            while left[place]:
+                left[place] -= 1
+                yield place
+
+    of_dataset: dict[DatasetRef, list[int]] = {}
+    for place, wish in enumerate(wishes):
+        of_dataset.setdefault(wish.dataset.ref, []).append(place)
+    return _alternately([one_by_one(range(len(wishes))), _alternately(map(one_by_one, of_dataset.values()))])
+
+
+def _alternately(lines: Iterable[Iterator[int]]) -> Iterator[int]:
+    """One of each line in turn, until all of them are at their end."""
+    waiting = deque(lines)
+    while waiting:
+        line = waiting.popleft()
+        if (found := next(line, None)) is not None:
+            yield found
+            waiting.append(line)
+
+
+def _forecast(wishes: Sequence[_Wish], unfinished: int, quota: Quota) -> Forecast:
+    jobs, per_day = unfinished + sum(wish.jobs for wish in wishes), quota.copy_jobs_per_day
+    used_today = per_day - min(quota.copy_jobs_left, per_day)
+    never = any(change.last is None for wish in wishes for change in wish.chosen)
+    return Forecast(jobs, per_day, days=-((used_today + jobs) // -per_day), is_first_backup=never)
+
+
 def _backup_of(wish: _Wish, *, into: str, salt: str) -> TableBackup:
     table, dataset = wish.table, wish.dataset
-    attempt = 1 + max(wish.record.failures.get(change.unit, 0) for change in wish.chosen)
+    failures = wish.record.failures
+    attempt = 1 + (max(failures.get(change.unit, 0) for change in wish.chosen) if failures else 0)
     name = backup_table(
         table.ref,
         [(change.unit, change.state) for change in wish.chosen],
@@ -292,11 +386,7 @@ def _why_whole(table: SourceTable, chosen: Sequence[Change], partitions: int, sh
 
 def _unlisted_units(datasets: Iterable[tuple[DatasetChanges, DatasetRecord]]) -> int:
     """Units of partitioned tables whose state did not move, so that nobody listed them."""
-    count = 0
-    for changes, record in datasets:
-        unlisted = frozenset(changes.unlisted)
-        count += sum(unit.table in unlisted and unit not in record.absent for unit in record.latest)
-    return count
+    return sum(record.count_units_there(changes.unlisted) for changes, record in datasets)
 
 
 def request(changes: DatasetChanges, units: Iterable[Unit], *, by: str) -> tuple[DatasetChanges, Mapping[Unit, str]]:
@@ -329,4 +419,5 @@ def request(changes: DatasetChanges, units: Iterable[Unit], *, by: str) -> tuple
 def _requested(change: Change, by: str) -> Change:
     if change.needs_copy or change.verdict is Verdict.WAITS:
         return change
-    return Change(change.unit, change.state, Verdict.REQUESTED, f"requested by {by} ({change.reason})", change.last)
+    why = "empty" if change.verdict is Verdict.EMPTY else change.reason
+    return Change(change.unit, change.state, Verdict.REQUESTED, f"requested by {by} ({why})", change.last)

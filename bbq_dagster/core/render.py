@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from bbq_dagster.core.naming import copy_id
-from bbq_dagster.core.plan import BackupPlan, TableBackup
+from bbq_dagster.core.plan import BackupPlan, DatasetFailure, ProjectFailure, TableBackup
 from bbq_dagster.core.versions import Copy
 from bbq_dagster.core.wording import counted, cut, section
 
@@ -17,6 +18,7 @@ def render_plan(plan: BackupPlan, *, limit: int | None = _SHOWN) -> str:
     return "\n".join(
         [
             summary(plan),
+            *([] if plan.forecast is None else [str(plan.forecast)]),
             *section("copy", (_backup_text(backup, limit) for backup in plan.backups), limit=limit),
             *section(
                 "finish what an earlier run began",
@@ -27,7 +29,7 @@ def render_plan(plan: BackupPlan, *, limit: int | None = _SHOWN) -> str:
             *section("emptied", (f"{item.unit}: {item.reason}" for item in plan.emptied), limit=limit),
             *section("vanished", (f"{item.unit}: {item.reason}" for item in plan.vanished), limit=limit),
             *section("left out", (f"{item.table}: {item.reason}" for item in plan.left_out), limit=limit),
-            *section("not looked at", (f"{item.dataset}: {item.message}" for item in plan.failures), limit=None),
+            *section("not looked at", not_looked_at(plan.failures, plan.projects_failed), limit=None),
         ]
     )
 
@@ -40,8 +42,16 @@ def summary(plan: BackupPlan) -> str:
         f" into {counted(tables, 'backup table')}; {plan.unchanged:,} unchanged, {len(plan.postponed):,} not now,"
         f" {len(plan.emptied):,} emptied, {len(plan.vanished):,} vanished, {len(plan.left_out):,} left out"
         + (f", {counted(len(plan.failures), 'dataset')} not looked at" if plan.failures else "")
+        + (f", {counted(len(plan.projects_failed), 'project')} not looked at" if plan.projects_failed else "")
         + f"; about {counted(plan.estimated_calls, 'API call')}"
     )
+
+
+def not_looked_at(datasets: Iterable[DatasetFailure], projects: Iterable[ProjectFailure]) -> Iterator[str]:
+    for project in projects:
+        yield f"{project.project}: {project.message}"
+    for dataset in datasets:
+        yield f"{dataset.dataset}: {dataset.message}"
 
 
 def plan_as_json(plan: BackupPlan) -> dict[str, object]:
@@ -51,6 +61,13 @@ def plan_as_json(plan: BackupPlan) -> dict[str, object]:
         "units": len(plan.units),
         "copy_jobs": len(plan.copies),
         "estimated_calls": plan.estimated_calls,
+        "forecast": None
+        if plan.forecast is None
+        else {
+            "copy_jobs": plan.forecast.copy_jobs,
+            "copy_jobs_per_day": plan.forecast.copy_jobs_per_day,
+            "days": plan.forecast.days,
+        },
         "backups": [
             {
                 "source": str(backup.source),
@@ -65,7 +82,10 @@ def plan_as_json(plan: BackupPlan) -> dict[str, object]:
         "emptied": [{"unit": str(item.unit), "reason": item.reason} for item in plan.emptied],
         "vanished": [{"unit": str(item.unit), "reason": item.reason} for item in plan.vanished],
         "left_out": [{"table": str(item.table), "reason": item.reason} for item in plan.left_out],
-        "not_looked_at": [{"dataset": str(item.dataset), "message": item.message} for item in plan.failures],
+        "not_looked_at": [
+            *({"project": item.project, "message": item.message} for item in plan.projects_failed),
+            *({"dataset": str(item.dataset), "message": item.message} for item in plan.failures),
+        ],
         "unchanged": plan.unchanged,
     }
 

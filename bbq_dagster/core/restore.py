@@ -6,8 +6,8 @@
 How a table is put together, by as few jobs as possible:
 
 * One backup table holds exactly what is wanted: one copy of the whole table.
-* A new table from several backup tables: the one that saves most jobs as a whole, as the base, where everything else
-  that is in it is then overwritten; the other partitions one by one.
+* A new table from several backup tables: the one that saves most jobs as a whole, as the base; the other partitions
+  one by one. What else is in the base is then overwritten by these, or removed: partitions that were gone by then.
 * Otherwise one copy job per partition, ``backup$p`` to ``target$p``. ``__NULL__`` and ``__UNPARTITIONED__`` cannot be
   named by a copy job: they come with the whole table, or not at all.
 """
@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from itertools import groupby
 
 from bbq_dagster.core.inventory import State, TableOptions, TableShape
@@ -28,6 +30,8 @@ from bbq_dagster.core.restore_choice import Choice, Chosen, NotRestored
 from bbq_dagster.core.restore_request import Create, OnExisting, RestoreRequest
 from bbq_dagster.core.tables import SPECIAL_PARTITIONS, DatasetRef, TableRef, Unit
 from bbq_dagster.core.versions import Version, Writing
+from bbq_dagster.core.wording import counted
+from bbq_dagster.errors import Refused
 
 _NO_ROWS = State(rows=0, size_bytes=0)
 _COPYABLE = frozenset({"BASE TABLE", "CLONE"})
@@ -71,13 +75,17 @@ class RestoredUnit:
 
 @dataclass(frozen=True, slots=True)
 class RestoreItem:
-    """One copy job: a backup table, or one partition of it, into the target. ``follows``: only after the base."""
+    """One copy job: a backup table, or one partition of it, into the target. ``follows``: only after the base.
+
+    ``removed``: partitions that come along with the whole backup table, are not wanted, and go again.
+    """
 
     source: Unit
     target: Unit
     units: tuple[RestoredUnit, ...]
     writing: Writing = Writing.INTO_EMPTY
     follows: bool = False
+    removed: tuple[Unit, ...] = ()
 
     @property
     def rows(self) -> int | None:
@@ -91,7 +99,7 @@ class TableRestore:
     """One table to restore.
 
     * ``create_like``: it is created with schema, partitioning and clustering of this backup table and with
-      ``options``; None where it exists.
+      ``options``; None where it exists. ``is_made_by_copy``: its copy job creates it, and it gets ``options`` then.
     * ``columns``: what it has to have when it is done, as pairs of name and type.
     * ``left_alone``: units that keep what they have. ``notes``: what a reader of the plan should know.
     """
@@ -114,10 +122,18 @@ class TableRestore:
     def units(self) -> tuple[RestoredUnit, ...]:
         return tuple(unit for item in self.items for unit in item.units)
 
+    @property
+    def is_made_by_copy(self) -> bool:
+        """BigQuery runs ten times as many copy jobs as it creates tables (BigQuery: quotas)."""
+        return any(item.writing is Writing.INTO_NEW for item in self.items)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class RestorePlan:
-    """What a restore would do and what stands against it. ``seen`` stands for the state of the targets."""
+    """What a restore would do and what stands against it. ``seen`` stands for the state of the targets.
+
+    Without slots: every event of a restore has its id, and the digest of 10,000 tables is not to be made for each.
+    """
 
     request: RestoreRequest
     planned_at: datetime
@@ -135,7 +151,7 @@ class RestorePlan:
     def units(self) -> tuple[RestoredUnit, ...]:
         return tuple(unit for table in self.tables for unit in table.units)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The same for the same decisions about the same world; anything else gives another one."""
         return _digest(to_json(self))
@@ -183,7 +199,8 @@ def plan_restore(
     tables = tuple(table for table, _ in looked if table is not None and table.items)
     conflicts = (
         *missing,
-        *_forbidden(request, limited, may_write),
+        *_misnamed(groups),
+        *_forbidden(groups, may_write),
         *_datasets_in_the_way(request, groups, world),
         *(conflict for _, found in looked for conflict in found),
     )
@@ -202,9 +219,18 @@ _NOTHING = "nothing is left to restore: what was asked for is left alone or left
 
 
 def copy_jobs_fault(plan: RestorePlan, quota: Quota) -> str:
-    """Why the day's copy jobs are too few; empty where they are not. What does not fit fails, and can be run again."""
-    jobs = len(plan.items)
-    return f"{jobs:,} copy jobs, {quota.copy_jobs_left:,} are left today" if jobs > quota.copy_jobs_left else ""
+    """Why the day's copy jobs are too few; empty where they are not.
+
+    No conflict: on the worst day a part today is better than nothing, and the same plan finishes what is left.
+    """
+    jobs, left = len(plan.items), quota.copy_jobs_left
+    if jobs <= left:
+        return ""
+    days = math.ceil((jobs - left) / quota.copy_jobs_per_day)
+    return (
+        f"{jobs:,} copy jobs, {left:,} are left today: the others fail today, and the same plan, applied again,"
+        f" finishes them in {counted(days, 'more day')}"
+    )
 
 
 def _target(request: RestoreRequest, chosen: Chosen) -> TableRef:
@@ -215,6 +241,8 @@ def _limit(
     request: RestoreRequest, chosen: Sequence[Chosen], world: World, at: datetime
 ) -> tuple[list[Chosen], list[NotRestored], list[str]]:
     """The versions of wanted partitions, the others, and partitions that were asked for by id and are not there."""
+    if not request.partitions.are_limited:
+        return list(chosen), [], []
     wanted, others = [], []
     for one in chosen:
         unit = one.version.unit
@@ -230,17 +258,36 @@ def _limit(
 
 
 def _by_target(request: RestoreRequest, chosen: Iterable[Chosen]) -> list[tuple[TableRef, list[Version]]]:
-    in_order = sorted(
-        ((_target(request, one), one.version) for one in chosen), key=lambda pair: (pair[0], pair[1].unit.sort_key)
-    )
-    return [(target, [version for _, version in same]) for target, same in groupby(in_order, key=lambda pair: pair[0])]
+    """Each target with its versions, both in order."""
+    groups: dict[TableRef, list[Version]] = {}
+    for (table, named), same in groupby(chosen, key=lambda one: (one.version.unit.table, one.table)):
+        groups.setdefault(request.target.of(table, named=named), []).extend(one.version for one in same)
+    for versions in groups.values():
+        versions.sort(key=lambda version: version.unit.sort_key)
+    return sorted(groups.items())
 
 
-def _forbidden(request: RestoreRequest, chosen: Iterable[Chosen], may_write: Collection[str]) -> list[str]:
-    pairs = sorted({(one.version.unit.table.project, _target(request, one).project) for one in chosen})
+def _misnamed(groups: Iterable[tuple[TableRef, object]]) -> list[str]:
+    return [
+        f"{target} cannot be the name of a table: nothing was looked at there"
+        for target, _ in groups
+        if not _is_name(target)
+    ]
+
+
+def _is_name(target: TableRef) -> bool:
+    try:
+        return TableRef.parse(str(target)) == target
+    except Refused:
+        return False
+
+
+def _forbidden(groups: Iterable[tuple[TableRef, Sequence[Version]]], may_write: Collection[str]) -> list[str]:
+    pairs = sorted({(v.unit.table.project, target.project) for target, versions in groups for v in versions})
     allowed = ", ".join(sorted(may_write)) or "none"
     return [
-        f"{target} is neither the source project {source} nor a restore project of the settings (these are: {allowed})"
+        f"{target} is neither the source project {source} nor a restore project of the settings"
+        f" (restore_projects: {allowed})"
         for source, target in pairs
         if target != source and target not in may_write
     ]
@@ -283,9 +330,13 @@ class _Table:
     ) -> None:
         self._request, self._target, self._versions, self._world, self._now = request, target, versions, world, now
         self._there = world.tables.get(target)
+        self._held_there: frozenset[str | None] = frozenset() if self._there is None else self._there.held
+        self._taken = [version for version in versions if version.unit.partition in self._held_there]
         self._is_partitioned = any(version.unit.partition is not None for version in versions)
-        backups = {version.backup.table for version in versions}
-        self._backups = {table: world.tables[table] for table in sorted(backups) if table in world.tables}
+        self._newest = max(versions, key=lambda version: version.captured_at)
+        self._held_by = _by_backup_table(versions)
+        self._backups = {table: world.tables[table] for table in sorted(self._held_by) if table in world.tables}
+        self._like = self._covering()
         self._conflicts: list[str] = []
         self._notes: list[str] = []
 
@@ -297,18 +348,17 @@ class _Table:
         wanted, left_alone = self._wanted()
         items, how = self._items(wanted)
         overwritten = self._overwritten(wanted)
-        newest = max(self._versions, key=lambda version: version.captured_at)
         created = self._there is None
         table = TableRestore(
-            source=newest.unit.table,
+            source=self._newest.unit.table,
             target=self._target,
-            location=newest.location,
+            location=self._newest.location,
             items=items,
             how=how,
             columns=self._columns_after(),
             is_partitioned=self._is_partitioned,
-            create_like=self._like() if created else None,
-            options=self._options(newest) if created else TableOptions(),
+            create_like=self._like if created else None,
+            options=self._options() if created else TableOptions(),
             overwritten=tuple(self._target.unit(unit.unit.partition) for unit in overwritten),
             overwritten_rows=sum(self._rows_there(unit.unit.partition) for unit in overwritten),
             left_alone=tuple(left_alone),
@@ -335,7 +385,7 @@ class _Table:
 
     def _unreadable(self) -> list[str]:
         found = []
-        for backup, same in groupby(sorted(self._versions, key=lambda v: v.backup.table), key=lambda v: v.backup.table):
+        for backup, same in sorted(self._held_by.items()):
             facts = self._world.tables.get(backup)
             if facts is None:
                 found.append(f"{self._target}: the backup table {backup} is not there")
@@ -355,16 +405,16 @@ class _Table:
         if there.shape.is_partitioned != self._is_partitioned:
             is_partitioned = "is" if there.shape.is_partitioned else "is not"
             return [f"{self._target} {is_partitioned} partitioned, other than the version"]
-        taken = self._taken()
+        taken = self._taken
         if request.on_existing is not OnExisting.FAIL or not taken:
             return []
         more = f" and {len(taken) - 1:,} more" if len(taken) > 1 else ""
         first = self._target.unit(taken[0].unit.partition)
-        return [f"{first}{more} has rows already: choose to skip, replace or append"]
+        return [f"{first}{more} has rows already: choose what happens on existing rows: skip, replace or append"]
 
     def _schema_faults(self) -> list[str]:
         if self._there is None:
-            fits = self._covering() is not None
+            fits = self._like is not None
             problem = "its versions have columns, partitioning or clustering that do not fit into one table"
             return [] if fits else [f"{self._target}: {problem}: restore fewer partitions at a time"]
         if self._there.shape.kind not in _COPYABLE:
@@ -382,13 +432,13 @@ class _Table:
     # What is done
 
     def _wanted(self) -> tuple[list[Version], list[NotRestored]]:
-        taken = {version.unit for version in self._taken()}
+        taken = {version.unit for version in self._taken}
         wanted, left_alone = [], []
         for version in self._versions:
             if self._request.on_existing is OnExisting.SKIP and version.unit in taken:
                 rows = self._rows_there(version.unit.partition)
                 left_alone.append(NotRestored(version.unit, f"its target has {rows:,} rows already"))
-            elif self._is_partitioned and self._held(version).is_empty:
+            elif self._is_partitioned and self._is_held_empty(version):
                 left_alone.append(NotRestored(version.unit, "the version is empty: no copy job can name it"))
             else:
                 wanted.append(version)
@@ -402,17 +452,26 @@ class _Table:
         if self._is_whole(wanted):
             return (self._whole(wanted, self._writing()),), "one copy job: one backup table holds all of it"
         base = self._base(wanted)
+        if base is None:
+            self._conflicts += self._unnameable(wanted)
+            return tuple(self._one(version, self._writing()) for version in wanted), "a copy job for each partition"
+        return self._over(base, wanted)
+
+    def _over(self, base: TableRef, wanted: Sequence[Version]) -> tuple[tuple[RestoreItem, ...], str]:
+        """All of ``base``, without what is not wanted, and over it what it does not have."""
         first = [version for version in wanted if version.backup.table == base]
         others = [version for version in wanted if version.backup.table != base]
         self._conflicts += self._unnameable(others)
-        if base is None:
-            return tuple(self._one(version, self._writing()) for version in others), "a copy job for each partition"
-        whole = self._whole(first, Writing.INTO_EMPTY)
+        unwanted = self._backups[base].held - {version.unit.partition for version in wanted}
+        removed = tuple(self._target.unit(partition) for partition in sorted(unwanted, key=str))
+        whole = replace(self._whole(first, Writing.INTO_EMPTY), removed=removed)
         over = tuple(replace(self._one(version, Writing.REPLACE), follows=True) for version in others)
-        return (
-            whole,
-            *over,
-        ), f"one copy job for {len(first):,} partitions, then {len(others):,} for the others"
+        how = [f"one copy job for {counted(len(first), 'partition')}"]
+        if removed:
+            how.append(f"{counted(len(removed), 'other')} that came along removed")
+        if others:
+            how.append(f"then {len(others):,} for the others")
+        return (whole, *over), ", ".join(how)
 
     def _is_whole(self, wanted: Sequence[Version]) -> bool:
         """One backup table holds exactly what is wanted, and a copy of all of it touches nothing else."""
@@ -426,17 +485,18 @@ class _Table:
         return is_empty or self._request.on_existing is OnExisting.APPEND
 
     def _base(self, wanted: Sequence[Version]) -> TableRef | None:
-        """The backup table whose whole copy saves most jobs; everything else in it is overwritten afterwards."""
+        """The backup table whose whole copy saves most; everything else in it is overwritten or removed afterwards."""
         if self._held_there:
             return None
         every = {version.unit.partition for version in wanted}
         best: tuple[int, TableRef] | None = None
-        for backup, facts in sorted(self._backups.items()):
-            own = {version.unit.partition for version in wanted if version.backup.table == backup}
+        by_backup = _by_backup_table(wanted)
+        for backup, facts in self._backups.items():
+            own = {version.unit.partition for version in by_backup.get(backup, ())}
             special = bool(own & SPECIAL_PARTITIONS)
-            overwritten = facts.held - own
-            if facts.held <= every and not overwritten & SPECIAL_PARTITIONS and (len(own) > 1 or special):
-                rank = len(own) + len(wanted) * special, backup
+            saved = len(own) - len(facts.held - every)
+            if not (facts.held - own) & SPECIAL_PARTITIONS and (saved > 1 or special):
+                rank = saved + len(wanted) * special, backup
                 best = rank if best is None else max(best, rank)
         return None if best is None else best[1]
 
@@ -457,6 +517,8 @@ class _Table:
         return RestoreItem(version.backup, target, (_restored(version),), writing)
 
     def _writing(self) -> Writing:
+        if self._there is None and not self._is_partitioned and self._newest.options.kms_key_name is None:
+            return Writing.INTO_NEW  # a copy job would encrypt it with another key
         if not self._held_there:
             return Writing.INTO_EMPTY
         return {OnExisting.REPLACE: Writing.REPLACE, OnExisting.APPEND: Writing.APPEND}.get(
@@ -464,7 +526,7 @@ class _Table:
         )
 
     def _overwritten(self, wanted: Iterable[Version]) -> list[Version]:
-        taken = {version.unit for version in self._taken()}
+        taken = {version.unit for version in self._taken}
         is_replaced = self._request.on_existing is OnExisting.REPLACE
         others = self._held_there - {version.unit.partition for version in self._versions}
         if is_replaced and others:
@@ -474,38 +536,27 @@ class _Table:
     # What is there
 
     @property
-    def _held_there(self) -> frozenset[str | None]:
-        return frozenset() if self._there is None else self._there.held
-
-    @property
     def _replaces_schema(self) -> bool:
         return not self._is_partitioned and self._request.on_existing is OnExisting.REPLACE
 
-    def _held(self, version: Version) -> State:
-        return self._world.tables[version.backup.table].state_of(version.backup.partition)
+    def _is_held_empty(self, version: Version) -> bool:
+        return self._backups[version.backup.table].state_of(version.backup.partition).is_empty
 
     def _rows_there(self, partition: str | None) -> int:
         return 0 if self._there is None else self._there.state_of(partition).rows or 0
 
-    def _taken(self) -> list[Version]:
-        return [version for version in self._versions if version.unit.partition in self._held_there]
-
     # What a new table is like
-
-    def _like(self) -> TableRef:
-        like = self._covering()
-        assert like is not None, f"{self._target}: checked by _schema_faults"
-        return like
 
     def _covering(self) -> TableRef | None:
         """The newest backup table into whose likeness all others fit."""
-        newest_first = sorted(self._versions, key=lambda v: (v.captured_at, v.backup.table), reverse=True)
+        newest = {table: max(version.captured_at for version in self._held_by[table]) for table in self._backups}
+        newest_first = sorted(newest, key=lambda table: (newest[table], table), reverse=True)
         shapes = {facts.shape for facts in self._backups.values()}
         return next(
             (
-                version.backup.table
-                for version in newest_first
-                if not any(_misfits(shape, self._backups[version.backup.table].shape) for shape in shapes)
+                table
+                for table in newest_first
+                if not any(_misfits(shape, self._backups[table].shape) for shape in shapes)
             ),
             None,
         )
@@ -513,19 +564,32 @@ class _Table:
     def _columns_after(self) -> tuple[tuple[str, str], ...]:
         if self._there is not None and not self._replaces_schema:
             return self._there.shape.columns
-        return self._backups[self._like()].shape.columns
+        assert self._like is not None, f"{self._target}: checked by _schema_faults"
+        return self._backups[self._like].shape.columns
 
-    def _options(self, newest: Version) -> TableOptions:
-        days = newest.options.partition_expiration_days
+    def _options(self) -> TableOptions:
+        options = self._newest.options
+        if options.kms_key_name is not None:
+            self._notes.append(
+                f"encrypted with {options.kms_key_name}, which has to be of use in {self._target.project}"
+            )
+        days = options.partition_expiration_days
         if days is None:
-            return newest.options
+            return options
         if not self._request.keep_partition_expiration:
             self._notes.append(f"its partitions expired after {days:g} days: left off, they stay")
-            return replace(newest.options, partition_expiration_days=None)
+            return replace(options, partition_expiration_days=None)
         old = [v for v in self._versions if _is_older(v.unit.partition or "", days, self._now)]
         if old:
             self._notes.append(f"WARNING: {len(old):,} partitions are older than {days:g} days and expire at once")
-        return newest.options
+        return options
+
+
+def _by_backup_table(versions: Iterable[Version]) -> dict[TableRef, list[Version]]:
+    held: dict[TableRef, list[Version]] = {}
+    for version in versions:
+        held.setdefault(version.backup.table, []).append(version)
+    return held
 
 
 def _misfits(of: TableShape, into: TableShape) -> list[str]:

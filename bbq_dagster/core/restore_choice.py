@@ -82,7 +82,7 @@ def _by_id(request: RestoreRequest, named: Iterable[Version]) -> Choice:
     return Choice(
         chosen=tuple(Chosen(known[w.version_id], w.table) for w in request.versions if w.version_id in known),
         faults=tuple(
-            f"there is no version {wish.version_id}: it never was, or it has expired"
+            f"there is no version {wish.version_id}: it never was, or it has expired (`bbq versions TABLE` lists them)"
             for wish in request.versions
             if wish.version_id not in known
         ),
@@ -96,12 +96,10 @@ def _as_of(request: RestoreRequest, pasts: Mapping[DatasetRef, Past], at: dateti
         of_past = _state_at(past, at)
         then |= {unit: found for unit, found in of_past.items() if isinstance(found, Version)}
         left_out |= {unit: found for unit, found in of_past.items() if isinstance(found, str)}
-    meant = {unit for scope in request.what for unit in (*then, *left_out) if _is_meant(scope, unit)}
-    in_order = sorted(meant, key=lambda unit: unit.sort_key)
-    taken = [unit for unit in in_order if unit in then]
+    taken = _meant(request.what, then)
     return Choice(
         chosen=tuple(Chosen(then[unit]) for unit in taken),
-        left_out=tuple(NotRestored(unit, left_out[unit]) for unit in in_order if unit in left_out),
+        left_out=tuple(NotRestored(unit, left_out[unit]) for unit in _meant(request.what, left_out)),
         faults=tuple(_why_nothing(scope, pasts, then, left_out, at) for scope in _empty(request.what, taken)),
     )
 
@@ -110,12 +108,16 @@ def _state_at(past: Past, at: datetime) -> dict[Unit, Version | str]:
     """Of each unit on record, its version as of ``at``, or why it has none."""
     newest: dict[Unit, Version] = {}
     for version in past.versions:
-        if version.captured_at <= at and (version.unit not in newest or _age(newest[version.unit]) < _age(version)):
+        if version.captured_at > at:
+            continue
+        last = newest.get(version.unit)
+        if last is None or _age(last) < _age(version):
             newest[version.unit] = version
     found: dict[Unit, Version | str] = dict(newest)
     too_early = f"it has no version of {_at(at)} or before"
     for version in past.versions:
-        found.setdefault(version.unit, too_early)
+        if version.captured_at > at:
+            found.setdefault(version.unit, too_early)
     for gone in sorted(past.absences, key=lambda gone: gone.at):
         last = newest.get(gone.unit)
         if last is not None and last.captured_at < gone.at <= at:
@@ -133,6 +135,13 @@ def _emptied(gone: Gone) -> str:
 
 def _age(version: Version) -> tuple[datetime, datetime, str]:
     return version.captured_at, version.recorded_at or version.captured_at, version.version_id
+
+
+def _meant(what: Iterable[Scope], units: Iterable[Unit]) -> list[Unit]:
+    """In order, each once."""
+    scopes = list(what)
+    meant = (unit for unit in units if any(_is_meant(scope, unit) for scope in scopes))
+    return sorted(meant, key=lambda unit: unit.sort_key)
 
 
 def _is_meant(scope: Scope, unit: Unit) -> bool:
@@ -153,9 +162,9 @@ def _why_nothing(
 ) -> str:
     versions = pasts.get(scope.dataset, Past()).versions
     if not versions:
-        return f"{scope}: nothing of {scope.dataset} is on record"
+        return f"{scope}: nothing of {scope.dataset} is on record (`bbq status` lists what is)"
     if not any(_is_meant(scope, unit) for unit in (*then, *left_out)):
-        return f"{scope}: no version on record has that name"
+        return f"{scope}: no version on record has that name (`bbq status` lists what is there)"
     first = min(version.captured_at for version in versions if _is_meant(scope, version.unit))
     if at < first:
         return f"{scope}: no version of {_at(at)} or before; the first one was captured at {_at(first)}"

@@ -7,17 +7,20 @@ has checked what it says.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from bbq_dagster.core.json_values import from_json, to_json
 from bbq_dagster.core.plan import Quota
 from bbq_dagster.core.restore import RestorePlan, TableRestore
-from bbq_dagster.core.wording import counted, cut, section
+from bbq_dagster.core.restore_choice import NotRestored
+from bbq_dagster.core.tables import TableRef, Unit
+from bbq_dagster.core.wording import counted, cut, section, size
 from bbq_dagster.errors import Refused
 
 _SHOWN = 12
 _CREATIONS_PER_SECOND = 9
+_COPIES_INTO_A_TABLE_PER_SECOND = 4
 _SECONDS_PER_COPY = 10
 FORMAT = 1
 
@@ -26,22 +29,28 @@ def render_restore(
     plan: RestorePlan, *, limit: int | None = _SHOWN, quota: Quota | None = None, jobs_per_second: float = 90
 ) -> str:
     """The plan as text, ``limit`` lines per list at most (None: all)."""
-    jobs = (
-        "" if quota is None else f"; {quota.copy_jobs_left:,} copy jobs are left of {quota.copy_jobs_per_day:,} a day"
+    left = (
+        [] if quota is None else [f"{quota.copy_jobs_left:,} copy jobs are left of {quota.copy_jobs_per_day:,} a day"]
     )
+    facts = _facts(plan, jobs_per_second)
     return "\n".join(
         [
-            summary(plan, jobs_per_second=jobs_per_second) + jobs,
+            f"{plan.restore_id}: {facts[0]}",
+            *(f"  {fact}" for fact in (*facts[1:], *left)),
             *section("conflicts: nothing of this plan can be restored", plan.conflicts, limit=limit),
             *section("datasets to create", (f"{d} in {location}" for d, location in plan.new_datasets), limit=limit),
             *section("restore", (_table(table, plan.planned_at, limit) for table in plan.tables), limit=limit),
-            *section("left out", (f"{item.unit}: {item.reason}" for item in plan.left_out), limit=limit),
+            *section("left out", _left_out(plan.left_out), limit=limit),
         ]
     )
 
 
 def summary(plan: RestorePlan, *, jobs_per_second: float = 90) -> str:
     """One line: what is restored as of when, by how many jobs, and how long it takes, roughly."""
+    return f"{plan.restore_id}: {'; '.join(_facts(plan, jobs_per_second))}"
+
+
+def _facts(plan: RestorePlan, jobs_per_second: float) -> tuple[str, ...]:
     rows = sum(unit.rows or 0 for unit in plan.units)
     size_bytes = sum(unit.size_bytes or 0 for unit in plan.units)
     as_of = plan.request.as_of or plan.planned_at
@@ -49,19 +58,23 @@ def summary(plan: RestorePlan, *, jobs_per_second: float = 90) -> str:
     created = sum(table.create_like is not None for table in plan.tables)
     overwritten = sum(table.overwritten_rows for table in plan.tables)
     return (
-        f"{plan.restore_id}: {which}: {counted(len(plan.tables), 'table')} ({created:,} to create),"
+        which,
+        f"{counted(len(plan.tables), 'table')} ({created:,} to create),"
         f" {counted(len(plan.units), 'unit')} by {counted(len(plan.items), 'copy job')},"
-        f" {rows:,} rows, {size_bytes:,} bytes; {overwritten:,} rows overwritten,"
-        f" {len(plan.left_out):,} left out, {counted(len(plan.conflicts), 'conflict')};"
-        f" about {estimated_time(plan, jobs_per_second=jobs_per_second)}"
+        f" {counted(rows, 'row')}, {size(size_bytes)}",
+        f"{counted(overwritten, 'row')} overwritten, {len(plan.left_out):,} left out,"
+        f" {counted(len(plan.conflicts), 'conflict')}",
+        f"about {estimated_time(plan, jobs_per_second=jobs_per_second)}",
     )
 
 
 def estimated_time(plan: RestorePlan, *, jobs_per_second: float) -> timedelta:
-    """A guess for people: jobs are started and tables created at their pace, and the last copy takes a while."""
-    created = sum(table.create_like is not None for table in plan.tables)
+    """A guess for people: jobs are started, tables created and changed at their pace; the last copy takes a while."""
+    created = sum(table.create_like is not None and not table.is_made_by_copy for table in plan.tables)
     steps = 1 + any(item.follows for item in plan.items)
-    seconds = max(len(plan.items) / jobs_per_second, created / _CREATIONS_PER_SECOND) + _SECONDS_PER_COPY * steps
+    most = max((len(table.items) for table in plan.tables), default=0)
+    paces = (len(plan.items) / jobs_per_second, created / _CREATIONS_PER_SECOND, most / _COPIES_INTO_A_TABLE_PER_SECOND)
+    seconds = max(paces) + _SECONDS_PER_COPY * steps
     return timedelta(seconds=round(seconds))
 
 
@@ -97,15 +110,25 @@ def _parsed(text: str, name: str) -> object:
 
 def _table(table: TableRestore, now: datetime, limit: int | None) -> str:
     verb = "create" if table.create_like is not None else "write into"
-    size = f"{sum(unit.rows or 0 for unit in table.units):,} rows"
+    rows = counted(sum(unit.rows or 0 for unit in table.units), "row")
     lines = [
         *_versions(table, now),
         *([f"overwrites {table.overwritten_rows:,} rows of {len(table.overwritten):,}"] if table.overwritten else []),
         *(f"left alone: {left.unit.key}: {left.reason}" for left in table.left_alone),
         *table.notes,
     ]
-    head = f"{table.source} -> {table.target}: {verb}, {size}, {table.how}"
+    head = f"{table.source} -> {table.target}: {verb}, {rows}, {table.how}"
     return "\n    ".join([head, *cut(lines, limit)])
+
+
+def _left_out(items: Iterable[NotRestored]) -> Iterator[str]:
+    """A line for each table and reason."""
+    together: dict[tuple[TableRef, str], list[Unit]] = {}
+    for item in items:
+        together.setdefault((item.unit.table, item.reason), []).append(item.unit)
+    for (_, reason), units in together.items():
+        more = f" … {units[-1].key} ({len(units):,})" if len(units) > 1 else ""
+        yield f"{units[0]}{more}: {reason}"
 
 
 def _versions(table: TableRestore, now: datetime) -> Iterable[str]:

@@ -47,6 +47,8 @@ class Scope:
     @classmethod
     def parse(cls, text: str) -> Scope:
         """``project.dataset``, ``project.dataset.orders``, ``….sales_*`` or ``….events$20240131``, else ``Refused``."""
+        if text.count(".") < 1:
+            raise Refused(f"not something to restore: {text!r}", hint=_HOW_TO_NAME)
         try:
             return cls(DatasetRef.parse(text))
         except Refused:
@@ -63,7 +65,8 @@ class Scope:
         return cls(DatasetRef.parse(dataset), tables, partition or None)
 
     def takes(self, table: TableRef) -> bool:
-        return table.in_dataset == self.dataset and matches(self.tables, table.table)
+        is_in_dataset = (table.project, table.dataset) == (self.dataset.project, self.dataset.dataset)
+        return is_in_dataset and matches(self.tables, table.table)
 
     def __str__(self) -> str:
         partition = "" if self.partition is None else f"${self.partition}"

@@ -39,6 +39,7 @@ class RetentionRecord:
     * ``versions``: all live ones. ``begun``: the ids of those whose deletion was begun and is not confirmed.
     * ``gone_since``: units that the last look did not find, and when that was first seen.
     * ``scanned_at``: when all tables of the dataset were last listed.
+    * ``departed``: units that vanished and have no version any more.
     * ``busy``: backup tables into which a copy was planned that has no end on record.
     """
 
@@ -48,6 +49,7 @@ class RetentionRecord:
     scanned_at: datetime | None = None
     busy: frozenset[TableRef] = frozenset()
     begun: frozenset[str] = frozenset()
+    departed: frozenset[Unit] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,10 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class RetentionPlan:
-    """One fate for every version. ``tripped`` says why it is carried out only where its digest is approved."""
+    """One fate for every version. ``tripped`` says why it is carried out only where its digest is approved.
+
+    ``departed``: units that nothing is left of, in the source or in the backups.
+    """
 
     planned_at: datetime
     fates: tuple[Fate, ...] = ()
@@ -76,6 +81,7 @@ class RetentionPlan:
     frozen: tuple[tuple[DatasetRef, str], ...] = ()
     inconsistent: tuple[tuple[Unit, str], ...] = ()
     tripped: tuple[str, ...] = ()
+    departed: tuple[Unit, ...] = ()
 
     @property
     def kept(self) -> Iterator[Fate]:
@@ -153,6 +159,7 @@ def plan_retention(
         frozen=tuple(frozen.items()),
         inconsistent=tuple(inconsistent.items()),
         tripped=_tripped(fates, breaker or Breaker()),
+        departed=tuple(sorted(unit for record in records for unit in record.departed)),
     )
 
 

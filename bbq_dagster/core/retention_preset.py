@@ -35,13 +35,10 @@ def bbq_reasons(dates: Sequence[date], *, today: date, months: int, count: int) 
     return reasons
 
 
-def bbq_grace_is_over(dates: Sequence[date], *, gone_since: date, today: date, months: int, count: int) -> bool:
-    """Whether filter 4 lets everything go. ``dates`` are those of all versions, newest first."""
+def bbq_grace_is_over(dates: Sequence[date], *, gone_since: date, today: date, months: int) -> bool:
+    """Whether filter 4 lets everything go. ``dates`` are those of all versions: of old ones the others keep one."""
     threshold = months_before(today, months)
-    kept = bbq_reasons(dates, today=today, months=months, count=count)
-    return gone_since < threshold and any(
-        is_kept and day < threshold for day, (is_kept, _) in zip(dates, kept, strict=True)
-    )
+    return gone_since < threshold and any(day < threshold for day in dates)
 
 
 def months_before(day: date, months: int) -> date:

@@ -102,6 +102,9 @@ class RetentionFold:
                 if kind is EventKind.VANISHED and unit in newest and at > newest[unit]
             },
             scanned_at=self._scanned_at,
+            departed=frozenset(
+                unit for unit, (_, kind) in self._absent.items() if kind is EventKind.VANISHED and unit not in newest
+            ),
             busy=frozenset(table for copy, table in self._planned.items() if copy not in self._ended),
             begun=frozenset(i for i, (at, _) in live.items() if i in self._begun and self._begun[i] >= at),
         )

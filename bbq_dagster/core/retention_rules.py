@@ -108,8 +108,8 @@ def judge(
         verdicts[in_order[0].version_id].in_favour.append("newest version")
     for of_a_kind in (good, rest):
         _apply_rules(of_a_kind, policy, now, verdicts)
-    if policy.preset == "bbq":
-        _apply_preset(in_order, policy, now, verdicts)
+        if policy.preset == "bbq":
+            _apply_preset(of_a_kind, policy, now, verdicts)
     return [verdicts[version.version_id].on(version) for version in in_order]
 
 
@@ -186,8 +186,8 @@ def _grace_is_over(
         return f"{gone}, longer than the grace of {duration_text(grace)}" if now - gone_since > grace else ""
     dates = [version.captured_at.astimezone(UTC).date() for version in versions]
     since, today = gone_since.astimezone(UTC).date(), now.astimezone(UTC).date()
-    months, count = policy.bbq_months, policy.bbq_count
-    if policy.preset == "bbq" and bbq_grace_is_over(dates, gone_since=since, today=today, months=months, count=count):
+    months = policy.bbq_months
+    if policy.preset == "bbq" and bbq_grace_is_over(dates, gone_since=since, today=today, months=months):
         return f"bbq: {gone}, longer than {months} months"
     return ""
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 from bbq_dagster.core.retention import RetentionPlan
 from bbq_dagster.core.retention_rules import Fate
+from bbq_dagster.core.wording import counted, section, size
 
 _SHOWN = 12
 
@@ -15,11 +14,11 @@ def render_retention(plan: RetentionPlan, *, limit: int | None = _SHOWN) -> str:
     return "\n".join(
         [
             retention_summary(plan),
-            *_section("delete", [_line(fate) for fate in plan.expired], limit),
-            *_section("keep", [f"{count:,} {reason}" for reason, count in plan.kept_by_reason().items()], limit),
-            *_section("frozen, nothing is deleted", [f"{dataset}: {why}" for dataset, why in plan.frozen], limit),
-            *_section("inconsistent, left as it is", [f"{unit}: {why}" for unit, why in plan.inconsistent], limit),
-            *_section("needs approval", plan.tripped, None),
+            *section("delete", map(_line, plan.expired), limit=limit),
+            *section("keep", (f"{count:,} {why}" for why, count in plan.kept_by_reason().items()), limit=limit),
+            *section("frozen, nothing is deleted", (f"{ref}: {why}" for ref, why in plan.frozen), limit=limit),
+            *section("inconsistent, left as it is", (f"{u}: {why}" for u, why in plan.inconsistent), limit=limit),
+            *section("needs approval", plan.tripped, limit=None),
         ]
     )
 
@@ -28,10 +27,11 @@ def retention_summary(plan: RetentionPlan) -> str:
     """One line: how many versions go, how many stay, in how many places, and the digest."""
     expired = sum(1 for _ in plan.expired)
     tables = sum(deletion.place.partition is None for deletion in plan.deletions)
+    partitions = len(plan.deletions) - tables
     return (
-        f"retention plan of {plan.planned_at:%Y-%m-%d %H:%M} UTC: delete {expired:,} of {len(plan.fates):,} versions"
-        f" ({plan.bytes_freed:,} bytes) by {tables:,} backup tables and {len(plan.deletions) - tables:,} partitions;"
-        f" digest {plan.digest}"
+        f"retention plan of {plan.planned_at:%Y-%m-%d %H:%M} UTC:"
+        f" delete {expired:,} of {counted(len(plan.fates), 'version')} ({size(plan.bytes_freed)})"
+        f" by {counted(tables, 'backup table')} and {counted(partitions, 'partition')}; digest {plan.digest}"
     )
 
 
@@ -69,12 +69,3 @@ def _as_json(fate: Fate) -> dict[str, object]:
         "bytes": version.size_bytes,
         "reasons": list(fate.reasons),
     }
-
-
-def _section(title: str, lines: Sequence[str], limit: int | None) -> Iterator[str]:
-    if not lines:
-        return
-    yield f"{title}:"
-    yield from (f"  {line}" for line in lines[:limit])
-    if limit is not None and len(lines) > limit:
-        yield f"  … and {len(lines) - limit:,} more"

@@ -22,6 +22,7 @@ class TableStatus:
     * ``gone``: units of them that were emptied or vanished from the source since.
     * ``failed``: units whose copies failed since their newest version, or that have none for that reason.
     * ``unfinished``: units in copies that have no end on record.
+    * ``looked_at``: when all tables of its dataset were last listed; None where that never succeeded.
     """
 
     table: TableRef
@@ -33,6 +34,7 @@ class TableStatus:
     gone: int
     failed: int
     unfinished: int
+    looked_at: datetime | None = None
 
 
 def table_statuses(records: Mapping[DatasetRef, DatasetRecord]) -> tuple[TableStatus, ...]:
@@ -54,10 +56,13 @@ def _of_record(record: DatasetRecord) -> Iterable[TableStatus]:
             gone=len(gone.get(table, [])),
             failed=len(failed.get(table, [])),
             unfinished=len(begun.get(table, [])),
+            looked_at=record.scanned_at,
         )
 
 
-def _status(table: TableRef, versions: list[Version], *, gone: int, failed: int, unfinished: int) -> TableStatus:
+def _status(
+    table: TableRef, versions: list[Version], *, gone: int, failed: int, unfinished: int, looked_at: datetime | None
+) -> TableStatus:
     captured = [version.captured_at for version in versions]
     return TableStatus(
         table=table,
@@ -69,6 +74,7 @@ def _status(table: TableRef, versions: list[Version], *, gone: int, failed: int,
         gone=gone,
         failed=failed,
         unfinished=unfinished,
+        looked_at=looked_at,
     )
 
 

@@ -6,8 +6,9 @@ Values only. Reading and writing them is the catalog store's work; what follows 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -58,9 +59,10 @@ class PlannedUnit:
 
 
 class Writing(StrEnum):
-    """What a copy does with rows that are at its destination already."""
+    """What a copy does with rows that are at its destination already. ``INTO_NEW`` makes the table as well."""
 
     INTO_EMPTY = "into empty"
+    INTO_NEW = "into new"
     REPLACE = "replace"
     APPEND = "append"
 
@@ -74,6 +76,8 @@ class Copy:
 
     ``source`` and ``destination`` name a partition together or not at all. ``attempt`` counts the copies of the same
     state into the same place that are known to have failed, so that each try has a job id of its own.
+
+    ``clone``: the destination shares the storage of a source that is named as of an instant, and its partitioning.
     """
 
     source: Unit
@@ -86,6 +90,7 @@ class Copy:
     options: TableOptions = field(default_factory=TableOptions)
     restore_id: str = ""
     writing: Writing = Writing.INTO_EMPTY
+    clone: bool = False
 
     @property
     def whole_table(self) -> bool:
@@ -103,6 +108,9 @@ class DatasetRecord:
       the table is still in that state, its partitions need not be listed.
     * ``unfinished``: copies that were planned and have no end on record.
     * ``failures``: how many copies of a unit failed since its latest version.
+    * ``scanned_at``: when all tables of the dataset were last listed.
+    * ``unread``: settled tables whose partitions were counted and are not in ``latest``. A scan needs them only where
+      the table moved since.
     """
 
     latest: Mapping[Unit, Version] = field(default_factory=dict)
@@ -110,3 +118,40 @@ class DatasetRecord:
     settled: Mapping[TableRef, tuple[datetime, State]] = field(default_factory=dict)
     unfinished: tuple[Copy, ...] = ()
     failures: Mapping[Unit, int] = field(default_factory=dict)
+    scanned_at: datetime | None = None
+    unread: Mapping[TableRef, int] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """No unit has a version."""
+        return not (self.latest or self.unread)
+
+    def count_units_there(self, tables: Iterable[TableRef]) -> int:
+        """How many units of these tables have a version, and are neither emptied nor vanished."""
+        chosen = frozenset(tables)
+        counted = sum(count for table, count in self.unread.items() if table in chosen)
+        read = sum(unit.table in chosen for unit in self.latest)
+        absent = sum(unit.table in chosen and self._has_version(unit) for unit in self.absent)
+        return counted + read - absent
+
+    def with_units_of(self, tables: DatasetRecord) -> DatasetRecord:
+        """With all units of the tables that ``tables`` is the record of."""
+        read = {unit.table for unit in tables.latest}
+        return replace(
+            self,
+            latest={**self.latest, **tables.latest},
+            absent={**self.absent, **tables.absent},
+            unread={table: count for table, count in self.unread.items() if table not in read},
+        )
+
+    def without_settled_units(self) -> DatasetRecord:
+        """The partitions of settled tables counted, and left out of ``latest``."""
+        counted = Counter(unit.table for unit in self.latest if self._is_settled(unit))
+        kept = {unit: version for unit, version in self.latest.items() if not self._is_settled(unit)}
+        return replace(self, latest=kept, unread=dict(counted))
+
+    def _is_settled(self, unit: Unit) -> bool:
+        return unit.partition is not None and unit.table in self.settled
+
+    def _has_version(self, unit: Unit) -> bool:
+        return unit in self.latest or (unit.partition is not None and unit.table in self.unread)

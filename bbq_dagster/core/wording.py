@@ -1,4 +1,4 @@
-"""How lists and counts read in the texts of plans."""
+"""How lists, counts and sizes read in texts for people."""
 
 from __future__ import annotations
 
@@ -21,3 +21,15 @@ def cut(lines: list[str], limit: int | None) -> list[str]:
 def counted(count: int, noun: str) -> str:
     """``1 table``, ``2,000 tables``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def size(count: int | None) -> str:
+    """Bytes for people: ``1.5 MiB``."""
+    if count is None:
+        return "?"
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:,.0f} {unit}" if unit == "B" else f"{amount:,.1f} {unit}"
+        amount /= 1024
+    return f"{amount:,.1f} TiB"

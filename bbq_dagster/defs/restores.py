@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from bbq_dagster.apply.restore import RestoreReport
-from bbq_dagster.core.restore import RestorePlan
+from bbq_dagster.core.restore import RestorePlan, copy_jobs_fault
 from bbq_dagster.core.restore_render import read_plan, render_restore, summary, write_plan
 from bbq_dagster.core.restore_request import (
     Create,
@@ -107,6 +107,8 @@ def restore_versions(context: dg.OpExecutionContext, config: RestoreConfig, bbq:
         plan = _planned(config, bbq, stack)
         context.log.info(str(plan))
         _show(context, plan)
+        if fault := copy_jobs_fault(plan, stack.copy_job_quota(now=bbq.now())):
+            context.log.warning(fault)
         if config.dry_run:
             return
         report = stack.apply_restore(
@@ -117,6 +119,7 @@ def restore_versions(context: dg.OpExecutionContext, config: RestoreConfig, bbq:
     context.log.info(str(report))
     if not report.ok:
         raise _failure(report)
+    context.add_output_metadata(_done(report))
 
 
 @dg.job(description="Restores what its config names. A dry run, which it is unless told otherwise, shows the plan.")
@@ -162,6 +165,15 @@ def _show(context: dg.OpExecutionContext, plan: RestorePlan) -> None:
             "left out": dg.MetadataValue.md(reasons_as_markdown(left_out, limit=_SHOWN)),
         }
     )
+
+
+def _done(report: RestoreReport) -> dict[str, dg.MetadataValue]:
+    rows = {str(item.target): "rows unknown" if item.rows is None else f"{item.rows:,} rows" for item in report.done}
+    return {
+        "restored": dg.MetadataValue.int(len(report.done)),
+        "restored by an earlier run": dg.MetadataValue.int(report.done_before),
+        "items": dg.MetadataValue.md(reasons_as_markdown(rows, limit=_SHOWN)),
+    }
 
 
 def _failure(report: RestoreReport) -> dg.Failure:

@@ -3,7 +3,8 @@
 A dry run is the default of the launchpad; the schedule, which is off until somebody turns it on, deletes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 
 import dagster as dg
 from pydantic import Field
@@ -11,8 +12,10 @@ from pydantic import Field
 from bbq_dagster.apply.expiry import RetentionReport
 from bbq_dagster.core.retention import RetentionPlan
 from bbq_dagster.core.retention_text import retention_summary
-from bbq_dagster.core.tables import DatasetRef
+from bbq_dagster.core.tables import DatasetRef, Unit
+from bbq_dagster.core.wording import size
 from bbq_dagster.defs.metadata import reasons_as_markdown
+from bbq_dagster.defs.names import partitions_of
 from bbq_dagster.defs.resources import BbqResource
 from bbq_dagster.errors import BbqError
 
@@ -21,6 +24,8 @@ RETENTION_AT = "0 6 * * *"
 
 _BIGGEST = 20
 _LISTED = 200
+_RETIRED = 1000
+"""Partitions that one run takes out: Dagster does so one by one."""
 
 
 class RetentionConfig(dg.Config):
@@ -54,7 +59,8 @@ def delete_expired_versions(
     except BbqError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     context.log.info(str(report))
-    metadata = {**plan_metadata(plan), **report_metadata(report)}
+    retired = retire_partitions(context.instance, plan.departed)
+    metadata = {**plan_metadata(plan), **report_metadata(report), "partitions retired": dg.MetadataValue.int(retired)}
     if not report.ok:
         raise dg.Failure(str(report), metadata=metadata, allow_retries=False)
     return dg.Output(None, metadata=metadata)
@@ -76,6 +82,22 @@ retention_daily = dg.ScheduleDefinition(
 )
 
 
+def retire_partitions(instance: dg.DagsterInstance, departed: Iterable[Unit], *, most: int = _RETIRED) -> int:
+    """Take the partitions of units out of Dagster that nothing is left of, ``most`` in one run, and say how many.
+
+    Their materializations stay in the event log; a unit that comes back gets its partition again by its next backup.
+    """
+    retired = 0
+    for dataset, units in groupby(sorted(departed), key=lambda unit: unit.table.in_dataset):
+        name = str(partitions_of(dataset).name)
+        for key in sorted(instance.get_existing_dynamic_partitions(name, [unit.key for unit in units])):
+            if retired == most:
+                return retired
+            instance.delete_dynamic_partition(name, key)
+            retired += 1
+    return retired
+
+
 def plan_metadata(plan: RetentionPlan) -> Mapping[str, dg.MetadataValue]:
     """What the plan would delete, keeps and leaves alone."""
     expired = list(plan.expired)
@@ -90,7 +112,7 @@ def plan_metadata(plan: RetentionPlan) -> Mapping[str, dg.MetadataValue]:
         "kept per reason": dg.MetadataValue.json(plan.kept_by_reason()),
         "biggest expired": dg.MetadataValue.md(
             reasons_as_markdown(
-                {f"{f.version.place} ({f.version.size_bytes or 0:,} bytes)": f.why for f in biggest}, limit=_BIGGEST
+                {f"{f.version.place} ({size(f.version.size_bytes)})": f.why for f in biggest}, limit=_BIGGEST
             )
         ),
         "left alone": dg.MetadataValue.md(reasons_as_markdown(left, limit=_LISTED)),

@@ -16,6 +16,7 @@ from itertools import groupby
 
 import dagster as dg
 
+from bbq_dagster.apply.telling import now_and_then
 from bbq_dagster.core.plan import BackupPlan
 from bbq_dagster.core.render import summary
 from bbq_dagster.core.tables import DatasetRef
@@ -27,7 +28,7 @@ from bbq_dagster.defs.names import asset_key_of, op_of, partitions_of, sensor_of
 from bbq_dagster.defs.requests import WantedRun, wanted_runs
 from bbq_dagster.defs.resources import BbqResource
 from bbq_dagster.defs.schedule import Cursor, Daily, due_day
-from bbq_dagster.errors import Refused
+from bbq_dagster.errors import BbqError, Refused
 from bbq_dagster.settings import Settings, Source
 from bbq_dagster.stack import Stack
 
@@ -59,7 +60,8 @@ def build_daily_sensor(
         if day is None:
             return _skipped(_next_run(source, max(last_day or date.min, daily.latest_day(now))), cursor)
         stack = bbq.stack()
-        plan = stack.plan_changed(now=now, projects=[source.project])
+        say = now_and_then(lambda progress: context.log.info(str(progress)))
+        plan = stack.plan_changed(now=now, projects=[source.project], on_progress=say)
         _prepare(context, stack, plan, run_id=f"{sensor_of(source.project)} {day}")
         in_hand = units_in_hand(context.instance, assets, now=now)
         runs = wanted_runs(plan, day=day, max_units=max_units_per_run, is_in_hand=in_hand)
@@ -89,19 +91,25 @@ def build_new_datasets_sensor(settings: Settings, loaded: Collection[DatasetRef]
         new = {str(dataset): dataset for dataset in known_datasets(settings) if dataset not in assets}
         cursor, now = _cursor_of(context).only(new), bbq.now()
         runs: list[WantedRun] = []
+        failed: list[str] = []
         for source in settings.sources:
             daily = _daily_of(source)
             of_source = {name: dataset for name, dataset in new.items() if dataset.project == source.project}
             due = [name for name in of_source if due_day(daily, cursor.days.get(name), now)]
             if due:
                 day = daily.latest_day(now)
-                plan = bbq.stack().plan_changed(now=now, datasets=[new[name] for name in due])
+                try:
+                    plan = bbq.stack().plan_changed(now=now, datasets=[new[name] for name in due])
+                except BbqError as error:
+                    failed.append(f"{source.project} could not be looked at, and will be again: {error}")
+                    context.log.error(failed[-1])
+                    continue
                 context.log.info(str(plan))
                 runs += wanted_runs(plan, day=day, max_units=settings.limits.max_units_per_run)
                 cursor = cursor.after(day, due)
         if runs:
             return dg.SensorResult(run_requests=[_run_of_backup_now(run) for run in runs], cursor=str(cursor))
-        return _skipped(_new_in_words(new), cursor)
+        return _skipped("; ".join([*failed, _new_in_words(new)]), cursor)
 
     return new_datasets
 
@@ -138,7 +146,7 @@ def _prepare(context: dg.SensorEvaluationContext, stack: Stack, plan: BackupPlan
 
 def _remember(context: dg.SensorEvaluationContext, stack: Stack, plan: BackupPlan) -> None:
     """New datasets get an asset with the next reload. Where they cannot be written down, the others go on."""
-    found = [changes.inventory.dataset.ref for changes in plan.changes]
+    found = [changes.inventory.dataset.ref for changes in plan.changes if not changes.is_gone]
     try:
         new = remember_datasets(stack.settings, found)
     except OSError as error:

@@ -6,5 +6,6 @@ What it models, refuses and leaves open is in docs/local-bigquery.md, which test
 * ``server`` starts and steers it; ``app`` and ``routes`` take requests, in which ``faults`` may strike.
 * ``resources``, ``job_calls`` and ``admin`` are the calls; ``jobs`` is the life of a job, ``work`` what it does.
 * ``copying``, ``loading``, ``destination``, ``definition``, ``partitioning`` and ``sql`` are BigQuery's rules.
-* ``store`` holds all state as the values of ``model`` and ``schema``, and ``journal`` makes it durable.
+* ``store`` holds all state as the values of ``model`` and ``schema``, and ``journal`` and
+  ``group_commit`` make it durable.
 """

@@ -13,14 +13,25 @@ from bbq_dagster.local.copying import RESTORE, SNAPSHOT
 from bbq_dagster.local.errors import BigQueryError, access_denied, invalid, refused
 from bbq_dagster.local.model import Job, Table, TableRef, parse_decorated
 
-_METADATA = ("datasets.get", "datasets.getIamPolicy", "tables.get", "tables.list", "routines.get", "routines.list")
+_METADATA = (
+    *("datasets.get", "datasets.getIamPolicy", "tables.get", "tables.list", "tables.getIamPolicy"),
+    *("routines.get", "routines.list", "models.list"),
+)
 _VIEW = (*_METADATA, "tables.getData", "tables.export", "tables.createSnapshot", "tables.replicateData")
 _EDIT = (
     *_VIEW,
     *("datasets.create", "tables.create", "tables.delete", "tables.update", "tables.updateData"),
     *("tables.restoreSnapshot", "routines.create", "routines.delete", "routines.update"),
 )
-_OWN = (*_EDIT, "datasets.delete", "datasets.update", "datasets.setIamPolicy", "tables.deleteSnapshot")
+_OWN = (
+    *_EDIT,
+    "datasets.delete",
+    "datasets.update",
+    "datasets.setIamPolicy",
+    "tables.setIamPolicy",
+    "tables.deleteSnapshot",
+    "rowAccessPolicies.list",
+)
 _USE = ("jobs.create", "jobs.list", "datasets.create", "datasets.get", "tables.list", "routines.list")
 _ADMINISTER = (*_OWN, *_USE, "jobs.get", "jobs.listAll", "jobs.update", "jobs.delete")
 
@@ -140,6 +151,10 @@ METHODS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "tables.delete": (("tables.delete", "table"),),
     "tabledata.list": (("tables.getData", "table"),),
     "tabledata.insertAll": (("tables.updateData", "table"),),
+    "tables.getIamPolicy": (("tables.getIamPolicy", "table"),),
+    "tables.setIamPolicy": (("tables.setIamPolicy", "table"),),
+    "rowAccessPolicies.list": (("rowAccessPolicies.list", "table"),),
+    "models.list": (("models.list", "dataset"),),
     "routines.list": (("routines.list", "dataset"),),
     "routines.insert": (("routines.create", "dataset"),),
     "routines.get": (("routines.get", "routine"),),

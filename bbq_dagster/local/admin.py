@@ -1,4 +1,4 @@
-"""``/local/v1/``: what only an embedded server has. Clock, counted calls, faults and delays."""
+"""``/local/v1/``: what only an embedded server has. Clock, counted and recorded calls, faults and delays."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,6 +41,30 @@ def get_calls(service: Service, _: Request) -> dict[str, Any]:
 
 def reset_calls(service: Service, _: Request) -> Response:
     service.calls.reset()
+    return NO_CONTENT
+
+
+def get_record(service: Service, _: Request) -> dict[str, Any]:
+    return {"record": service.calls.record or []}
+
+
+def start_record(service: Service, _: Request) -> Response:
+    service.calls.record = []
+    return NO_CONTENT
+
+
+def stop_record(service: Service, _: Request) -> Response:
+    service.calls.record = None
+    return NO_CONTENT
+
+
+def get_held(service: Service, _: Request) -> dict[str, Any]:
+    return {"held": service.held.as_json()}
+
+
+def release_held(service: Service, request: Request) -> Response:
+    """``{"go_on": false}`` gives up what is held."""
+    service.held.release(go_on=bool(request.body().get("go_on", True)))
     return NO_CONTENT
 
 

@@ -5,27 +5,33 @@ Whatever comes in, the answer is BigQuery's JSON, never a stack trace. It decide
 
 import asyncio
 import inspect
-import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
 from bbq_dagster.local.access import needs_of_method
-from bbq_dagster.local.errors import BigQueryError, not_found, refused
+from bbq_dagster.local.answers import nothing_there, on_the_line, unless_known
+from bbq_dagster.local.errors import BigQueryError, refused
 from bbq_dagster.local.faults import Event, error_of
+from bbq_dagster.local.group_commit import GroupCommit
 from bbq_dagster.local.job_calls import body_of_job, job_event
 from bbq_dagster.local.jobs import on_loop
 from bbq_dagster.local.limits import charges_of_request
-from bbq_dagster.local.requests import Request, Response
+from bbq_dagster.local.requests import Request, Response, unpacked
 from bbq_dagster.local.routes import Route, find_route
 from bbq_dagster.local.service import Service
+from bbq_dagster.local.shapes import body_of, check_parameters
+from bbq_dagster.local.spoiling import CutOff, pieces
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+# A query that only reads, after comments and brackets.
+_READS = re.compile(r"(?:\s|--[^\n]*|#[^\n]*|/\*.*?\*/|\()*(?:SELECT|WITH)\b", re.IGNORECASE | re.DOTALL)
 _log = logging.getLogger(__name__)
 
 
@@ -34,6 +40,7 @@ class App:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._group_commit = GroupCommit(service.store)
         self._under_way: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,29 +63,39 @@ class App:
         except _Cut:
             scope["extensions"]["local.connection"]["abort"]()
             return
-        await _send(send, response)
+        try:
+            await _send(send, request, response)
+        except CutOff:
+            scope["extensions"]["local.connection"]["abort"]()
 
     async def _answer(self, request: Request) -> Response:
         found = find_route(request.method, request.raw_path)
         if found is None:
-            return _refusal(not_found("Path", request.path))
+            return nothing_there(request)
         route, params = found
         request.params = params
         try:
-            if route.call == "local":
-                return _response(await self._carry_out(route, request))
-            self._authorize(route, request)
-            response = await self._within_limits(route, request)
-        except BigQueryError as error:
-            response = _refusal(error)
+            response = await self._told(route, request)
+            await self._group_commit.durable()
         except _Cut:
             self._count(route, request, 0)
             raise
         except Exception as error:  # noqa: BLE001 - the last boundary: a defect is told as BigQuery tells its own
             _log.error("%s %s broke", request.method, request.path, exc_info=error)
             response = _refusal(refused("internalError", f"An internal error occurred: {error!r}"))
-        self._count(route, request, response.status)
+        if not route.is_local:
+            self._count(route, request, response.status)
         return response
+
+    async def _told(self, route: Route, request: Request) -> Response:
+        try:
+            if route.is_local:
+                return _response(await self._carry_out(route, request))
+            self._authorize(route, request)
+            _check(route, request)
+            return unless_known(request, await self._within_limits(route, request))
+        except BigQueryError as error:
+            return _refusal(error)
 
     def _authorize(self, route: Route, request: Request) -> None:
         store = self._service.store
@@ -87,17 +104,27 @@ class App:
             store.access.require(request.user, needs_of_method(route.call, request.params, store.find_table))
 
     async def _within_limits(self, route: Route, request: Request) -> Response:
-        user, limits = request.user, self._service.store.limits
+        user, limits, event = request.user, self._service.store.limits, self._event(route, request)
         limits.hold("concurrent_requests", self._under_way[user])
         limits.spend(charges_of_request(route.call, user))
         self._under_way[user] += 1
         try:
-            return await self._with_faults(route, request)
+            return await self._with_faults(route, request, event)
         finally:
             self._under_way[user] -= 1
 
-    async def _with_faults(self, route: Route, request: Request) -> Response:
-        action = self._service.faults.strike(_event(route, request)) if self._service.faults else None
+    def _event(self, route: Route, request: Request) -> Event:
+        """What is known of the request, where somebody wants to know it."""
+        calls = self._service.calls
+        if not self._service.faults and calls.record is None:
+            return {}
+        event = _event(route, request)
+        if calls.record is not None:
+            calls.record.append(event)
+        return event
+
+    async def _with_faults(self, route: Route, request: Request, event: Event) -> Response:
+        action = self._service.faults.strike(event)
         if action is None:
             return _response(await self._carry_out(route, request))
         if "http_error" in action:
@@ -106,12 +133,21 @@ class App:
             raise _Cut
         if action.get("hang"):
             await asyncio.Event().wait()
+        if action.get("freeze") == "before":
+            await self._freeze(event)
         await asyncio.sleep(float(action.get("delay_seconds") or 0))
         request.struck = action
         response = _response(await self._carry_out(route, request))
+        await self._group_commit.durable()
+        if action.get("freeze") == "after":
+            await self._freeze(event)
         if action.get("reset") == "after":
             raise _Cut
         return response
+
+    async def _freeze(self, event: Event) -> None:
+        if not await self._service.held.hold(event):
+            raise _Cut
 
     async def _carry_out(self, route: Route, request: Request) -> Any:
         store = self._service.store
@@ -150,11 +186,29 @@ async def _request(scope: Scope, receive: Receive) -> Request:
     return Request(scope["method"], unquote(raw_path), query, headers, bytes(content), raw_path)
 
 
+def _check(route: Route, request: Request) -> None:
+    """Refuse parameters that the method has not; what its body is checked against is noted for who reads it."""
+    if request.query_string:
+        check_parameters(route.call, request.query())
+    request.content = unpacked(request.headers, request.content)
+    request.shape = body_of(route.call)
+
+
 def _event(route: Route, request: Request) -> Event:
-    event: dict[str, Any] = {"call": route.call, "path": request.path, **request.params}
+    event: dict[str, Any] = {"call": route.call, "method": request.method, "path": request.path, **request.params}
+    event["identity"] = request.user
     if route.call in ("jobs.insert", "jobs.query"):
         event |= job_event(body_of_job(request))
-    return event
+    return event | {"changes": _changes(route, request, event)}
+
+
+def _changes(route: Route, request: Request, event: Event) -> bool:
+    """Whether data or definitions are to be changed; of a resumable upload it is the file that does, not its start."""
+    if request.method == "GET" or route.call == "jobs.cancel" or request.option("uploadType") == "resumable":
+        return route.call == "jobs.upload"
+    if event.get("job_type") == "query":
+        return bool(event["destination"]) or not _READS.match(event["sql"] or "")
+    return event.get("job_type") != "extract"
 
 
 def _response(answer: Any) -> Response:
@@ -165,9 +219,11 @@ def _refusal(error: BigQueryError) -> Response:
     return Response(error.status, error.body())
 
 
-async def _send(send: Send, response: Response) -> None:
-    body = b"" if response.body is None else json.dumps(response.body, separators=(",", ":")).encode()
-    headers = [(b"content-type", b"application/json; charset=UTF-8"), (b"content-length", str(len(body)).encode())]
-    headers += [(name.encode(), value.encode()) for name, value in response.headers.items()]
+async def _send(send: Send, request: Request, response: Response) -> None:
+    headers, body = on_the_line(request, response)
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    if request.struck is not None:
+        async for piece in pieces(request.struck, body):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        body = b""
     await send({"type": "http.response.body", "body": body})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from bbq_dagster.local.errors import invalid, not_found, not_implemented
+from bbq_dagster.local.errors import invalid, not_found, not_implemented, refused
 
 _URI = re.compile(r"(?P<scheme>gs|file)://(?P<path>.+)", re.DOTALL)
 
@@ -23,18 +23,24 @@ class Buckets:
     def read(self, uri: str) -> list[bytes]:
         """The files that a URI means, by name; ``notFound`` if there is none."""
         path = self._path(uri)
-        found = sorted(_matching(path)) if "*" in path.name else [path]
-        if not found or not all(file.is_file() for file in found):
-            raise not_found("URI", uri)
-        return [file.read_bytes() for file in found]
+        try:
+            found = sorted(_matching(path)) if "*" in path.name else [path]
+            if not found or not all(file.is_file() for file in found):
+                raise not_found("URI", uri)
+            return [file.read_bytes() for file in found]
+        except OSError as error:
+            raise refused("accessDenied", f"Access Denied: {uri}: cannot be read: {error.strerror}") from error
 
     def write(self, uri: str, content: bytes) -> None:
         """Write the one file of an extract; ``*`` in the name becomes its number, of 12 digits."""
         if uri.count("*") > 1:
             raise invalid(f"Invalid extract destination URI '{uri}'. At most one wildcard is allowed.")
         path = self._path(uri.replace("*", "0" * 12))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        except OSError as error:
+            raise refused("accessDenied", f"Access Denied: {uri}: cannot be written: {error.strerror}") from error
 
     def _path(self, uri: str) -> Path:
         found = _URI.fullmatch(uri)

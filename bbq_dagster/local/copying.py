@@ -140,7 +140,7 @@ def _policy_tags_across_locations(copy: Copy) -> object:
 
 
 def _differing_source(copy: Copy) -> object:
-    return next((s.named for s in copy.sources if s.shape != copy.first.shape), None)
+    return next((s.named for s in copy.sources[1:] if s.shape != copy.first.shape), None)
 
 
 def _source_partition_of_unpartitioned(copy: Copy) -> object:

@@ -95,7 +95,7 @@ def new_dataset(dataset: str, resource: Mapping[str, Any]) -> dict[str, Any]:
 
 def checked_dataset(resource: dict[str, Any]) -> dict[str, Any]:
     expiration = resource.get("defaultTableExpirationMs")
-    if expiration is not None and 0 < int(expiration) < _MINIMUM_EXPIRATION_MS:
+    if expiration is not None and int(expiration) and int(expiration) < _MINIMUM_EXPIRATION_MS:
         raise invalid("Invalid value for: defaultTableExpirationMs; the minimum is 3600000 milliseconds (one hour)")
     hours = int(resource.get("maxTimeTravelHours") or 168)
     if not 48 <= hours <= 168 or hours % 24:

@@ -81,10 +81,12 @@ def _count(
 ) -> None:
     """Take what the job writes from the limits, before it writes anything."""
     partitioning = parse_partitioning(_defining(configuration, destination)) if table is None else table.partitioning
+    if not store.limits:
+        return
     one = destination.partition is not None or not partitioning.is_partitioned
-    store.count_write(
-        destination.ref, partitioning, 1 if one else len(partition_rows(partitioning, rows, store.now_ms()))
-    )
+    partitions = 1 if one else len(partition_rows(partitioning, rows, store.now_ms()))
+    store.limits.check("partitions_per_job", partitions)
+    store.count_write(destination.ref, partitioning, partitions)
 
 
 def _replace_schema(store: Store, table: Table, fields: Fields) -> None:

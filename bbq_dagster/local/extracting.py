@@ -1,4 +1,4 @@
-"""The file that an extract job writes of a table's rows: CSV, newline-delimited JSON or Parquet.
+"""The file that an extract job writes of a table's rows: CSV, newline-delimited JSON, Avro or Parquet.
 
 https://cloud.google.com/bigquery/docs/exporting-data. A table gives one file; where it goes is ``buckets``' work.
 """
@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
+from bbq_dagster.local.avro import write_avro
 from bbq_dagster.local.errors import invalid, not_implemented
 from bbq_dagster.local.model import Fields
 from bbq_dagster.local.schema import Field, is_repeated, type_name
@@ -29,7 +30,7 @@ def file_of(configuration: Mapping[str, Any], fields: Fields, rows: pa.Table) ->
         raise not_implemented(f"extracting to {kind}")
     content = _WRITERS[kind](configuration, fields, rows)
     compression = str(configuration.get("compression") or "NONE").upper()
-    if compression == "NONE" or kind == "PARQUET":
+    if compression == "NONE" or kind in ("PARQUET", "AVRO"):
         return content
     if compression != "GZIP":
         raise invalid(f"Compression {compression} is not supported for {kind}")
@@ -55,12 +56,25 @@ def _json(_: Mapping[str, Any], fields: Fields, rows: pa.Table) -> bytes:
 
 
 def _parquet(configuration: Mapping[str, Any], _: Fields, rows: pa.Table) -> bytes:
-    content = io.BytesIO()
-    pa.parquet.write_table(rows, content, compression=str(configuration.get("compression") or "NONE"))
+    content, compression = io.BytesIO(), str(configuration.get("compression") or "NONE").upper()
+    if compression not in ("NONE", "GZIP", "SNAPPY", "ZSTD"):
+        raise invalid(f"Compression {compression} is not supported for PARQUET")
+    pa.parquet.write_table(rows, content, compression=compression)
     return content.getvalue()
 
 
-_WRITERS: Mapping[str, Writer] = {"CSV": _csv, "NEWLINE_DELIMITED_JSON": _json, "PARQUET": _parquet}
+def _avro(configuration: Mapping[str, Any], fields: Fields, rows: pa.Table) -> bytes:
+    logical = str(configuration.get("useAvroLogicalTypes")).lower() == "true"
+    compression = str(configuration.get("compression") or "NONE").upper()
+    return write_avro(fields, rows, logical=logical, compression=compression)
+
+
+_WRITERS: Mapping[str, Writer] = {
+    "CSV": _csv,
+    "NEWLINE_DELIMITED_JSON": _json,
+    "PARQUET": _parquet,
+    "AVRO": _avro,
+}
 
 
 def _object(fields: Fields, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 A rule is JSON: ``{"match": {...}, "action": {...}, "times": n, "after": n, "every": n, "probability": p, "seed": s}``.
 
-* match: ``call``, ``project``, ``dataset``, ``table``, ``job_type``, ``source``, ``destination`` are compared as they
-  are (a list means any of them); ``path`` and ``sql`` are regular expressions. Nothing given matches every request.
+* match: ``call``, ``project``, ``dataset``, ``table``, ``job_type``, ``source``, ``destination``, ``identity`` and
+  ``changes`` are compared as they are (a list means any of them); ``path`` and ``sql`` are regular expressions. Nothing
+  given matches every request.
 * action, one of: ``{"http_error": {"reason": r, "message": m, "status": n}}``,
-  ``{"job_error": {"reason": r, "message": m}}``,
-  ``{"reset": "before"}``, ``{"reset": "after"}`` (carried out, the answer lost), ``{"delay_seconds": s}``,
-  ``{"hang": true}``.
+  ``{"job_error": {"reason": r, "message": m}}``, ``{"stuck": true}`` (a job that stays RUNNING),
+  ``{"reset": "before"}``, ``{"reset": "after"}`` (carried out, the answer lost),
+  ``{"freeze": "before"}``, ``{"freeze": "after"}`` (held fast, the job too, until released),
+  ``{"delay_seconds": s}``, ``{"hang": true}``,
+  ``{"truncate": true}``, ``{"garble": true}``, ``{"slow_seconds": s}`` (of the answer).
 * Of the matching requests it skips the first ``after``, then takes each ``every``-th, with ``probability``, at most
   ``times`` times.
 """
@@ -21,9 +24,21 @@ from typing import Any
 
 from bbq_dagster.local.errors import REASON_STATUS, BigQueryError, invalid
 
-EXACT = ("call", "project", "dataset", "table", "job_type", "source", "destination")
+EXACT = ("call", "project", "dataset", "table", "job_type", "source", "destination", "identity", "changes")
 PATTERNS = ("path", "sql")
-ACTIONS = ("http_error", "job_error", "reset", "delay_seconds", "hang")
+ACTIONS = (
+    "http_error",
+    "job_error",
+    "stuck",
+    "reset",
+    "freeze",
+    "delay_seconds",
+    "hang",
+    "truncate",
+    "garble",
+    "slow_seconds",
+)
+_SIDES = ("before", "after")
 
 Event = Mapping[str, Any]
 
@@ -99,8 +114,8 @@ def parse_fault(rule: Mapping[str, Any]) -> Fault:
     wrong = sorted((rule.keys() - known) | (match.keys() - {*EXACT, *PATTERNS}) | (action.keys() - {*ACTIONS}))
     if wrong or len(action) != 1:
         raise invalid(f"Invalid fault: {wrong or 'exactly one action is needed'}")
-    if action.get("reset") not in (None, "before", "after"):
-        raise invalid("Invalid fault: reset is before or after")
+    if not {action.get("reset", "before"), action.get("freeze", "before")} <= {*_SIDES}:
+        raise invalid("Invalid fault: reset and freeze are before or after")
     return Fault(**{**rule, "match": match, "action": action})
 
 

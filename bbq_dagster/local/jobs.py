@@ -10,15 +10,20 @@ import re
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from bbq_dagster.local.anonymous import Kept, anonymous_table
+from bbq_dagster.local.configurations import checked_configuration
+from bbq_dagster.local.copying import SNAPSHOT
 from bbq_dagster.local.definition import canonical_location
 from bbq_dagster.local.destination import named_table
-from bbq_dagster.local.errors import REASON_STATUS, BigQueryError, duplicate, invalid, not_found, refused, required
+from bbq_dagster.local.errors import REASON_STATUS, BigQueryError, duplicate, invalid, not_found, refused
+from bbq_dagster.local.holding import Held
 from bbq_dagster.local.limits import Charge, as_told_by_a_query
 from bbq_dagster.local.model import Job, TableRef
+from bbq_dagster.local.sql import Sessions
 from bbq_dagster.local.store import Store
 from bbq_dagster.local.work import Finish, Outcome, destination_of, prepare
 
@@ -31,6 +36,15 @@ _MULTI_REGIONS = ("US", "EU")
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What a fault has in store for a job: the error that it ends with instead of doing its work, and who holds it
+    fast while it is RUNNING."""
+
+    doom: BigQueryError | None = None
+    held: Held | None = None
+
+
 class Jobs:
     """Starts jobs and knows those that run. Belongs to one event loop."""
 
@@ -39,41 +53,41 @@ class Jobs:
         self._running: dict[Key, asyncio.Task[None]] = {}
         self._cancelled: set[Key] = set()
         self._results: OrderedDict[TableRef, Kept] = OrderedDict()
+        self._sessions = Sessions(store)
 
     def resume(self) -> None:
         """Run again what a stop of the server left unfinished."""
         for job in self._store.all_jobs():
             if job.state != "DONE":
-                self._start(job, None, None)
+                self._start(job, None, Fate(_without_its_file(job)))
 
     async def insert(
         self,
         project: str,
         body: Mapping[str, Any],
         upload: bytes | None = None,
-        doom: BigQueryError | None = None,
+        fate: Fate = Fate(),
         user: str = "",
     ) -> Job:
         """Start a job, and wait a moment for it if no delays are set.
 
         Args:
             upload: The file of a load job that was sent along.
-            doom: The error that this job shall end with, instead of doing its work.
             user: Whose permissions it has.
         """
-        job = replace(new_job(self._store, project, body), user=user)
+        job = replace(new_job(self._store, self._sessions, project, body), user=user)
         if job.configuration.get("dryRun"):
             return await asyncio.to_thread(self._dry_run, job)
         settings = self._store.settings
-        at_once = not settings.job_pending_seconds and not settings.job_running_seconds
+        at_once = not (settings.job_pending_seconds or settings.job_running_seconds or fate.held)
         if at_once and job.kind == "copy":
-            await on_loop(self._store, lambda: self._run_at_once(job, doom))
+            await on_loop(self._store, lambda: self._run_at_once(job, fate.doom))
             return self.get(job.project, job.location, job.id)
         await on_loop(self._store, lambda: self._admit(job))
         if not at_once:
-            self._start(job, upload, doom)
+            self._start(job, upload, fate)
         else:
-            await asyncio.wait({self._start(job, upload, doom)}, timeout=_ANSWER_WITHIN_SECONDS)
+            await asyncio.wait({self._start(job, upload, fate)}, timeout=_ANSWER_WITHIN_SECONDS)
         return self.get(job.project, job.location, job.id)
 
     def get(self, project: str, location: str | None, job_id: str) -> Job:
@@ -107,21 +121,23 @@ class Jobs:
         """The rows under the name of an anonymous table."""
         return self._results.get(ref)
 
-    def _start(self, job: Job, upload: bytes | None, doom: BigQueryError | None) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(self._run(job, upload, doom))
+    def _start(self, job: Job, upload: bytes | None, fate: Fate) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(self._run(job, upload, fate))
         self._running[_key(job)] = task
         task.add_done_callback(lambda _: self._running.pop(_key(job), None))
         return task
 
-    async def _run(self, job: Job, upload: bytes | None, doom: BigQueryError | None) -> None:
+    async def _run(self, job: Job, upload: bytes | None, fate: Fate) -> None:
         settings = self._store.settings
         await asyncio.sleep(settings.job_pending_seconds)
         job = self._store.put_job(replace(job, state="RUNNING", started_ms=self._store.now_ms()))
-        finish = _failing_with(doom) if doom else await asyncio.to_thread(_prepared, self._store, job, upload)
+        if fate.held is not None:
+            await fate.held.hold({"job": job.id, "project": job.project, "job_type": job.kind})
+        finish = _failing_with(fate.doom) if fate.doom else await asyncio.to_thread(self._prepared, job, upload)
         await asyncio.sleep(settings.job_running_seconds)
         if _key(job) in self._cancelled:
             finish = _failing_with(refused("stopped", "Job execution was cancelled: User requested cancellation"))
-        await asyncio.to_thread(self._finish, job, finish)
+        await asyncio.to_thread(self._finish_durably, job, finish)
 
     def _admit(self, job: Job) -> Job:
         """Note the job, once: jobs.insert with the same id succeeds for one caller (reliability-intro)."""
@@ -135,8 +151,11 @@ class Jobs:
         limits = self._store.limits
         if limits.restricts("pending_jobs"):
             limits.hold("pending_jobs", sum(self._is_pending(key, job) for key in self._running))
-        if job.kind == "copy":
-            limits.spend([Charge("copy_jobs_per_day", job.project)], self._store.now_ms())
+        if limits.restricts("concurrent_snapshots") and _is_snapshot(job):
+            running = (self._store.find_job(*key) for key in self._running)
+            limits.hold("concurrent_snapshots", sum(j is not None and _is_snapshot(j) for j in running))
+        if job.kind in ("copy", "load", "extract"):
+            limits.spend([Charge(f"{job.kind}_jobs_per_day", job.project)], self._store.now_ms())
 
     def _is_pending(self, key: Key, like: Job) -> bool:
         found = self._store.find_job(*key)
@@ -145,17 +164,35 @@ class Jobs:
     def _run_at_once(self, job: Job, doom: BigQueryError | None) -> None:
         with self._store.transaction():
             job = self._admit(replace(job, started_ms=self._store.now_ms()))
-            self._finish(job, _failing_with(doom) if doom else _prepared(self._store, job, None))
+            self._finish(job, _failing_with(doom) if doom else self._prepared(job, None))
+
+    def _finish_durably(self, job: Job, finish: Finish) -> None:
+        """Its writes and its end survive together: a job that is run again has not written yet."""
+        with self._store.joined():
+            self._finish(job, finish)
+        self._store.save()
+
+    def _prepared(self, job: Job, upload: bytes | None) -> Finish:
+        try:
+            return prepare(self._store, self._sessions, job, upload)
+        except Exception as error:  # noqa: BLE001 - told at the end of the job, by _carried_out
+            return _failing_with(error)
 
     def _finish(self, job: Job, finish: Finish) -> None:
         """Do the work and record how it went."""
         outcome, errors = _carried_out(job, finish)
         ended = max(self._store.now_ms(), job.started_ms or 0)
+        with self._store.transaction():
+            for number, child in enumerate(outcome.children if outcome is not None else ()):
+                self._record(_child_of(job, number, child), child, (), ended)
+            self._record(job, outcome, errors, ended)
+
+    def _record(self, job: Job, outcome: Outcome | None, errors: tuple[Mapping[str, Any], ...], ended_ms: int) -> None:
         if outcome is not None and outcome.rows is not None:
-            self._keep_result(anonymous_table(job), Kept(outcome.fields, outcome.rows, ended))
+            self._keep_result(anonymous_table(job), Kept(outcome.fields, outcome.rows, ended_ms))
             job = _with_destination(job, outcome)
-        statistics = outcome.statistics if outcome is not None else {}
-        self._store.put_job(replace(job, state="DONE", ended_ms=ended, statistics=statistics, errors=errors))
+        statistics = {**job.statistics, **(outcome.statistics if outcome is not None else {})}
+        self._store.put_job(replace(job, state="DONE", ended_ms=ended_ms, statistics=statistics, errors=errors))
 
     def _keep_result(self, ref: TableRef, kept: Kept) -> None:
         self._results[ref] = kept
@@ -165,7 +202,7 @@ class Jobs:
     def _dry_run(self, job: Job) -> Job:
         if job.kind != "query":
             raise invalid("dryRun is for query jobs; of others its behavior is undefined")
-        outcome = prepare(self._store, job, None)()
+        outcome = prepare(self._store, self._sessions, job, None)()
         return replace(
             job, state="DONE", started_ms=job.created_ms, ended_ms=job.created_ms, statistics=outcome.statistics
         )
@@ -181,21 +218,18 @@ async def on_loop(store: Store, write: Callable[[], Answer]) -> Answer:
     return await asyncio.to_thread(write)
 
 
-def new_job(store: Store, project: str, body: Mapping[str, Any]) -> Job:
-    """The job that jobs.insert asks for. Refuses a body without a kind of job, and ids that BigQuery refuses."""
-    configuration, reference = body.get("configuration") or {}, body.get("jobReference") or {}
-    if not isinstance(configuration, Mapping) or not isinstance(reference, Mapping):
-        raise invalid("Invalid job: configuration and jobReference must be objects")
+def new_job(store: Store, sessions: Sessions, project: str, body: Mapping[str, Any]) -> Job:
+    """The job that jobs.insert asks for. Refuses configurations that are none, and ids that BigQuery refuses."""
+    configuration, reference = checked_configuration(body.get("configuration") or {}), body.get("jobReference") or {}
     job_id = reference.get("jobId") or f"job_{uuid.uuid4().hex}"
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,1024}", str(job_id)):
         raise invalid(
             f'Invalid job ID "{job_id}": letters, numbers, underscores and dashes only, at most 1024 characters'
         )
-    location = canonical_location(reference.get("location") or _location_of(store, project, configuration))
-    job = Job(project, location, job_id, configuration, store.now_ms())
-    if not job.kind:
-        raise required("configuration")
-    return job
+    session_location = sessions.location_of(project, configuration.get("query") or {})
+    location = reference.get("location") or session_location or _location_of(store, project, configuration)
+    location = canonical_location(location)
+    return Job(project, location, job_id, configuration, store.now_ms())
 
 
 def job_resource(job: Job, *, url: str = "") -> dict[str, Any]:
@@ -234,6 +268,28 @@ def _with_destination(job: Job, outcome: Outcome) -> Job:
     return replace(job, configuration={**job.configuration, "query": {**query, "destinationTable": wrote.as_json()}})
 
 
+def _without_its_file(job: Job) -> BigQueryError | None:
+    """The end of a load whose file came along with it: the stopped server had it in memory only."""
+    if job.kind != "load" or job.configuration["load"].get("sourceUris"):
+        return None
+    return refused("backendError", "The server was stopped before the file that was sent was loaded: send it again.")
+
+
+def _is_snapshot(job: Job) -> bool:
+    return (job.configuration.get("copy") or {}).get("operationType") == SNAPSHOT
+
+
+def _child_of(job: Job, number: int, child: Outcome) -> Job:
+    """The job of a script's statement (REST Job.statistics.parentJobId)."""
+    digest = sha256(str(job).encode()).hexdigest()[:32]
+    return replace(
+        job,
+        id=f"script_job_{digest}_{number}",
+        configuration={"query": {"query": child.text, "useLegacySql": False}},
+        statistics={"parentJobId": job.id},
+    )
+
+
 def _key(job: Job) -> Key:
     return (job.project, job.location, job.id)
 
@@ -270,13 +326,6 @@ def _failing_with(error: Exception) -> Finish:
         raise error
 
     return fail
-
-
-def _prepared(store: Store, job: Job, upload: bytes | None) -> Finish:
-    try:
-        return prepare(store, job, upload)
-    except Exception as error:  # noqa: BLE001 - told at the end of the job, by _carried_out
-        return _failing_with(error)
 
 
 def _carried_out(job: Job, finish: Finish) -> tuple[Outcome | None, tuple[Mapping[str, Any], ...]]:

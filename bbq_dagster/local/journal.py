@@ -1,14 +1,19 @@
-"""What survives the process: every change written through to one SQLite file, a transaction per request.
+"""What survives the process: every change in one SQLite file.
 
 A table is its record and the log of its writes; replaying the log gives the data and its past. Segments are stored
 once, as Arrow IPC. WAL with ``synchronous=NORMAL`` loses nothing when the process is killed. It decides nothing:
 ``store`` does.
+
+The order that holds: ``commit`` ends a transaction of the store, whose changes are kept or lost together. ``save``
+makes all that have ended durable, in their order, in one transaction of SQLite. One that has begun after another never
+survives without it. Who answers a request sees to it that ``save`` comes first (``group_commit``).
 """
 
 import json
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,8 +50,15 @@ class Write:
 
 
 class Journal(Protocol):
-    """Takes every change; ``commit`` makes those since the last one durable, all or none."""
+    """Takes every change; ``commit`` makes one of those since the last one, ``save`` makes what was committed durable.
 
+    All but ``save`` and the properties are used under the store's lock.
+    """
+
+    @property
+    def is_saved(self) -> bool: ...
+    @property
+    def is_saving(self) -> bool: ...
     def dataset(self, dataset: Dataset) -> None: ...
     def forget_dataset(self, dataset: Dataset) -> None: ...
     def routine(self, key: tuple[str, str, str], resource: Mapping[str, Any] | None) -> None: ...
@@ -57,17 +69,40 @@ class Journal(Protocol):
     def forget_job(self, job: Job) -> None: ...
     def clock(self, setting: Mapping[str, int | None]) -> None: ...
     def commit(self) -> None: ...
+    def save(self) -> None: ...
     def close(self) -> None: ...
 
 
 class NoJournal:
     """For a server that lives in memory only."""
 
+    is_saved, is_saving = True, False
+
     def _nothing(self, *_: object) -> None:
         return
 
     dataset = forget_dataset = routine = table = forget_table = write = job = forget_job = _nothing
-    clock = commit = close = _nothing
+    clock = commit = save = close = _nothing
+
+
+_Key = str | int | tuple[Any, ...]
+_Record = Dataset | Table | Job | Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Changes:
+    """Records by table and key, None where one is removed, and statements; a record that changes twice is written
+    once."""
+
+    records: dict[tuple[str, _Key], _Record | None] = field(default_factory=dict)
+    statements: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.statements)
+
+    def add(self, later: "_Changes") -> None:
+        self.records.update(later.records)
+        self.statements += later.statements
 
 
 class SqliteJournal:
@@ -76,7 +111,9 @@ class SqliteJournal:
     def __init__(self, folder: Path) -> None:
         self._db = _open(folder)
         self._saved: set[int] = set()
-        self._records_to_put: dict[tuple[str, str | int], Mapping[str, Any]] = {}
+        self._open = _Changes()
+        self._committed = _Changes()
+        self._handover, self._saving = threading.Lock(), threading.Lock()
 
     def datasets(self) -> Iterator[Dataset]:
         for record in self._records("datasets"):
@@ -109,73 +146,109 @@ class SqliteJournal:
     def drop_unused_segments(self, tables: Iterator[Table]) -> None:
         used = {segment.id for table in tables for part in _all_parts(table) for segment in part.segments}
         unused = self._saved - used
-        self._db.executemany("DELETE FROM segments WHERE id = ?", ((i,) for i in unused))
+        for segment in unused:
+            self._execute("DELETE FROM segments WHERE id = ?", (segment,))
         self._saved -= unused
         self.commit()
+        self.save()
 
     @property
     def highest_segment_id(self) -> int:
         return max(self._saved, default=0)
 
+    @property
+    def is_saved(self) -> bool:
+        """Whether all that was committed is durable."""
+        return not self._committed and not self.is_saving
+
+    @property
+    def is_saving(self) -> bool:
+        return self._saving.locked()
+
     def dataset(self, dataset: Dataset) -> None:
-        key = [dataset.project, dataset.dataset, *filter(None, [dataset.deleted_ms])]
-        self._put("datasets", json.dumps(key), _fields_of(dataset))
+        self._put("datasets", _key_of(dataset), dataset)
 
     def forget_dataset(self, dataset: Dataset) -> None:
-        key = [dataset.project, dataset.dataset, *filter(None, [dataset.deleted_ms])]
-        self._remove("datasets", json.dumps(key))
+        self._put("datasets", _key_of(dataset), None)
 
     def routine(self, key: tuple[str, str, str], resource: Mapping[str, Any] | None) -> None:
-        if resource is None:
-            self._remove("routines", json.dumps(key))
-        else:
-            self._put("routines", json.dumps(key), resource)
+        self._put("routines", key, resource)
 
     def table(self, table: Table) -> None:
         for streamed in table.streamed:
             self._save_segments(streamed.parts)
-        self._put("tables", table.id, _record_of(table))
+        self._put("tables", table.id, table)
 
     def forget_table(self, table: Table) -> None:
-        self._remove("tables", table.id, "id")
+        self._put("tables", table.id, None)
         self._execute("DELETE FROM writes WHERE table_id = ?", (table.id,))
 
     def write(self, table: Table, write: Write) -> None:
         self._save_segments(write.parts)
-        self._execute(
-            "INSERT INTO writes (table_id, since_ms, fields, parts) VALUES (?, ?, ?, ?)",
-            (table.id, write.since_ms, json.dumps(write.fields), json.dumps(_parts_record(write.parts))),
-        )
+        self._note_write(table.id, write)
 
     def job(self, job: Job) -> None:
-        self._put("jobs", json.dumps([job.project, job.location, job.id]), _fields_of(job))
+        self._put("jobs", (job.project, job.location, job.id), job)
 
     def forget_job(self, job: Job) -> None:
-        self._remove("jobs", json.dumps([job.project, job.location, job.id]))
+        self._put("jobs", (job.project, job.location, job.id), None)
 
     def clock(self, setting: Mapping[str, int | None]) -> None:
         self._put("clock", "clock", setting)
 
     def commit(self) -> None:
-        """A record that was put several times since the last commit, as a job is, is written once."""
-        for (table, key), record in self._records_to_put.items():
-            self._execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (key, json.dumps(record)))
-        self._records_to_put.clear()
-        self._db.commit()
+        if self._open:
+            with self._handover:
+                self._committed.add(self._open)
+            self._open = _Changes()
+
+    def save(self) -> None:
+        """From any thread. Where it fails nothing was saved, and the next one tries all of it again."""
+        with self._saving:
+            with self._handover:
+                changes, self._committed = self._committed, _Changes()
+            if changes:
+                self._save(changes)
 
     def close(self) -> None:
         self.commit()
+        self.save()
         self._db.close()
 
+    def _save(self, changes: _Changes) -> None:
+        try:
+            for sql, values in changes.statements:
+                self._db.execute(sql, values)
+            for (table, key), record in changes.records.items():
+                self._write_record(table, key, record)
+            self._db.commit()
+        except BaseException:
+            self._db.rollback()
+            with self._handover:
+                changes.add(self._committed)
+                self._committed = changes
+            raise
+
+    def _write_record(self, table: str, key: _Key, record: _Record | None) -> None:
+        """A record that is there already keeps its place: jobs are read back in the order in which they came."""
+        column, kept = "id" if table == "tables" else "key", json.dumps(key) if isinstance(key, tuple) else key
+        if record is None:
+            self._db.execute(f"DELETE FROM {table} WHERE {column} = ?", (kept,))
+        else:
+            upsert = f"INSERT INTO {table} VALUES (?, ?) ON CONFLICT ({column}) DO UPDATE SET json = excluded.json"
+            self._db.execute(upsert, (kept, _to_json(_as_json(record))))
+
     def _execute(self, sql: str, values: tuple[Any, ...]) -> None:
-        self._db.execute(sql, values)
+        self._open.statements.append((sql, values))
 
-    def _put(self, table: str, key: str | int, record: Mapping[str, Any]) -> None:
-        self._records_to_put[table, key] = record
+    def _put(self, table: str, key: _Key, record: _Record | None) -> None:
+        self._open.records[table, key] = record
 
-    def _remove(self, table: str, key: str | int, column: str = "key") -> None:
-        self._records_to_put.pop((table, key), None)
-        self._execute(f"DELETE FROM {table} WHERE {column} = ?", (key,))
+    def _note_write(self, table_id: int, write: Write) -> None:
+        self._execute(
+            "INSERT INTO writes (table_id, since_ms, fields, parts) VALUES (?, ?, ?, ?)",
+            (table_id, write.since_ms, _to_json(write.fields), _to_json(_parts_record(write.parts))),
+        )
 
     def _records(self, table: str) -> Iterator[dict[str, Any]]:
         for (text,) in self._db.execute(f"SELECT json FROM {table} ORDER BY rowid").fetchall():
@@ -201,10 +274,8 @@ class SqliteJournal:
 
     def _rewrite(self, table_id: int, writes: list[Write]) -> None:
         self._execute("DELETE FROM writes WHERE table_id = ?", (table_id,))
-        self._db.executemany(
-            "INSERT INTO writes (table_id, since_ms, fields, parts) VALUES (?, ?, ?, ?)",
-            ((table_id, w.since_ms, json.dumps(w.fields), json.dumps(_parts_record(w.parts))) for w in writes),
-        )
+        for write in writes:
+            self._note_write(table_id, write)
 
 
 def successor(version: TableVersion, write: Write) -> tuple[TableVersion, Past]:
@@ -251,6 +322,20 @@ def _to_ipc(rows: pa.Table) -> bytes:
 
 def _from_ipc(blob: bytes) -> pa.Table:
     return pa.ipc.open_stream(blob).read_all()
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _key_of(dataset: Dataset) -> tuple[Any, ...]:
+    return (dataset.project, dataset.dataset, *filter(None, [dataset.deleted_ms]))
+
+
+def _as_json(record: _Record) -> Mapping[str, Any]:
+    if isinstance(record, Table):
+        return _record_of(record)
+    return _fields_of(record) if isinstance(record, Dataset | Job) else record
 
 
 def _fields_of(value: Dataset | Job) -> dict[str, Any]:

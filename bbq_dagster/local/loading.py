@@ -1,4 +1,4 @@
-"""The rows in an uploaded file: newline-delimited JSON, CSV, or Parquet, under a given or a detected schema.
+"""The rows in a file: newline-delimited JSON, CSV, Avro, Parquet or ORC, under a given, a detected or its own schema.
 
 https://cloud.google.com/bigquery/docs/batch-loading-data. Writing them is ``destination``'s work.
 """
@@ -7,14 +7,18 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.orc
 import pyarrow.parquet
 
+from bbq_dagster.local.avro import read_avro
+from bbq_dagster.local.decimals import check_decimals, fields_with_decimals, wanted_types
 from bbq_dagster.local.errors import invalid, not_implemented
 from bbq_dagster.local.model import Fields, conform, rest_fields
 from bbq_dagster.local.schema import is_repeated, type_name
@@ -22,6 +26,10 @@ from bbq_dagster.local.values import BadValue, decode_column, decode_rows
 
 # Types that Arrow's CSV reader parses as BigQuery does; the others are read as text and decoded.
 _CSV_NATIVE = {"STRING": pa.string(), "INTEGER": pa.int64(), "FLOAT": pa.float64(), "BOOLEAN": pa.bool_()}
+_NOT_MODELLED = (
+    *("hivePartitioningOptions", "referenceFileSchemaUri", "jsonExtension", "schemaInline", "timeZone"),
+    *("dateFormat", "datetimeFormat", "timeFormat", "timestampFormat"),
+)
 _LOOKS_LIKE = (
     ("DATE", re.compile(r"\d{4}-\d{2}-\d{2}")),
     ("TIMESTAMP", re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?( ?(Z|UTC|[+-]\d{2}:\d{2}))")),
@@ -40,12 +48,25 @@ def read_file(configuration: Mapping[str, Any], content: bytes, fields: Fields |
     kind = str(configuration.get("sourceFormat") or "CSV").upper()
     if kind not in _READERS:
         raise not_implemented(f"loading from {kind}")
+    _refuse_not_modelled(configuration)
     try:
         return _READERS[kind](configuration, _unzipped(content), fields)
     except BadValue as error:
         raise invalid(f"Error while reading data, error message: {error} Field: {error.location}") from error
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
         raise invalid(f"Error while reading data, error message: {error}") from error
+
+
+def describes_itself(configuration: Mapping[str, Any]) -> bool:
+    """Whether files of the format carry their schema, so that none needs to be given."""
+    return str(configuration.get("sourceFormat")).upper() in ("AVRO", "PARQUET", "ORC")
+
+
+def _refuse_not_modelled(configuration: Mapping[str, Any]) -> None:
+    """Options that would change what the rows are; those that only forgive bad files are let pass, and unheeded."""
+    for name in _NOT_MODELLED:
+        if configuration.get(name):
+            raise not_implemented(f"{name} of load jobs")
 
 
 def _unzipped(content: bytes) -> bytes:
@@ -131,14 +152,38 @@ def _csv_column(field: Mapping[str, Any], column: pa.ChunkedArray, marker: str) 
     return decode_column(field, texts.to_pylist())
 
 
-def _read_parquet(_: Mapping[str, Any], content: bytes, fields: Fields | None) -> tuple[Fields, pa.Table]:
-    rows = pa.parquet.read_table(io.BytesIO(content))
-    fields = rest_fields(rows.schema) if fields is None else fields
-    return fields, conform(rows, fields)
+def _read_parquet(configuration: Mapping[str, Any], content: bytes, fields: Fields | None) -> tuple[Fields, pa.Table]:
+    return _read_arrow(configuration, pa.parquet.read_table(io.BytesIO(content)), fields)
+
+
+def _read_orc(configuration: Mapping[str, Any], content: bytes, fields: Fields | None) -> tuple[Fields, pa.Table]:
+    return _read_arrow(configuration, pa.orc.read_table(io.BytesIO(content)), fields)
+
+
+def _read_arrow(configuration: Mapping[str, Any], rows: pa.Table, fields: Fields | None) -> tuple[Fields, pa.Table]:
+    own = fields_with_decimals(rows.schema, wanted_types(configuration))
+    wanted = _with_own(fields, own)
+    check_decimals(rows, wanted)
+    return wanted, conform(rows, wanted)
+
+
+def _read_avro(configuration: Mapping[str, Any], content: bytes, fields: Fields | None) -> tuple[Fields, pa.Table]:
+    logical = str(configuration.get("useAvroLogicalTypes")).lower() == "true"
+    own, rows = read_avro(content, logical=logical, decimals=wanted_types(configuration))
+    wanted = _with_own(fields, own)
+    return wanted, conform(rows, wanted)
+
+
+def _with_own(fields: Fields | None, own: Fields) -> Fields:
+    """The columns that are wanted, and those that only the file has."""
+    known = {field["name"].lower() for field in fields or ()}
+    return [*(fields or ()), *(field for field in own if field["name"].lower() not in known)]
 
 
 _READERS: Mapping[str, Callable[[Mapping[str, Any], bytes, Fields | None], tuple[Fields, pa.Table]]] = {
     "CSV": _read_csv,
     "NEWLINE_DELIMITED_JSON": _read_json,
     "PARQUET": _read_parquet,
+    "ORC": _read_orc,
+    "AVRO": _read_avro,
 }

@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from bbq_dagster.local.access import Place
 from bbq_dagster.local.anonymous import anonymous_resource
+from bbq_dagster.local.definition import DATASET_PROPERTIES
 from bbq_dagster.local.errors import condition_not_met, duplicate, invalid, not_found, required
 from bbq_dagster.local.model import Dataset, Decorated, Table, parse_decorated
 from bbq_dagster.local.partitioning import UNPARTITIONED, check_partition_id
-from bbq_dagster.local.requests import NO_CONTENT, Request, Response, page_of_names, page_size
+from bbq_dagster.local.requests import NO_CONTENT, Request, Response, is_place, page_of_names, page_size
 from bbq_dagster.local.service import Service
 from bbq_dagster.local.sql.defaults import default_values
 from bbq_dagster.local.sql.information_schema import project_number
@@ -33,6 +34,8 @@ _LISTED = (
     "cloneDefinition",
 )
 _ROWS_PER_PAGE = 10_000
+# What a ``datasetView`` leaves out: https://cloud.google.com/bigquery/docs/reference/rest/v2/datasets/get
+_NOT_SHOWN = {"METADATA": ("access",), "ACL": tuple(DATASET_PROPERTIES - {"access", "location"})}
 _OWNER = {"role": "OWNER", "specialGroup": "projectOwners"}
 
 
@@ -61,7 +64,10 @@ def list_datasets(service: Service, request: Request) -> dict[str, Any]:
 
 
 def get_dataset(service: Service, request: Request) -> dict[str, Any]:
-    return _dataset(service, _found_dataset(service, request))
+    """``datasetView`` METADATA leaves out who has access, ACL all but that."""
+    shown = _dataset(service, _found_dataset(service, request))
+    left_out = _NOT_SHOWN.get((request.option("datasetView") or "").upper(), ())
+    return {key: value for key, value in shown.items() if key not in left_out}
 
 
 def insert_dataset(service: Service, request: Request) -> dict[str, Any]:
@@ -115,9 +121,11 @@ def get_table(service: Service, request: Request) -> dict[str, Any]:
     kept = service.jobs.kept(named.ref)
     if kept is not None:
         return dict(anonymous_resource(named.ref, kept))
-    return table_resource(
+    shown = table_resource(
         service, service.store.get_table(named.ref), named.partition, request.option("view") == "BASIC"
     )
+    chosen = request.option("selectedFields")
+    return shown if not chosen else shown | {"schema": {"fields": _selected(shown["schema"]["fields"], chosen)}}
 
 
 def insert_table(service: Service, request: Request) -> dict[str, Any]:
@@ -169,10 +177,17 @@ def list_rows(service: Service, request: Request) -> dict[str, Any]:
 
 
 def _listed_rows(request: Request, etag: str, fields: Sequence[Mapping[str, Any]], rows: pa.Table) -> dict[str, Any]:
-    chosen = request.option("selectedFields")
-    fields = [f for f in fields if not chosen or f["name"] in chosen.split(",")]
+    fields = _selected(fields, request.option("selectedFields") or "")
     answer = {"kind": "bigquery#tableDataList", "etag": etag, "totalRows": str(rows.num_rows)}
     return answer | page_of_rows(request, fields, rows.select([f["name"] for f in fields]))
+
+
+def _selected(fields: Sequence[Mapping[str, Any]], names: str) -> Sequence[Mapping[str, Any]]:
+    wanted = {name.lower() for name in names.split(",") if name}
+    unknown = wanted - {field["name"].lower() for field in fields}
+    if unknown:
+        raise invalid(f"Invalid value for selectedFields: no such field: {min(unknown)}", "selectedFields")
+    return [field for field in fields if not wanted or field["name"].lower() in wanted]
 
 
 def insert_rows(service: Service, request: Request) -> dict[str, Any]:
@@ -184,6 +199,8 @@ def insert_rows(service: Service, request: Request) -> dict[str, Any]:
     rows = body.get("rows") or []
     if not rows:
         raise invalid("No rows present in the request.")
+    service.store.limits.check("bytes_per_insert_all", len(request.content))
+    service.store.limits.check("rows_per_insert_all", len(rows))
     defaults = default_values(table.fields, service.store.now_ms())
     good, errors = _checked_rows(table, rows, bool(body.get("ignoreUnknownValues")), defaults)
     answer: dict[str, Any] = {"kind": "bigquery#tableDataInsertAllResponse"}
@@ -230,9 +247,9 @@ def delete_routine(service: Service, request: Request) -> Response:
 def page_of_rows(request: Request, fields: Sequence[Mapping[str, Any]], rows: Any) -> dict[str, Any]:
     """``rows`` and, if there are more, ``pageToken``; starts at ``startIndex`` or where the token says."""
     token = request.option("pageToken")
-    if token is not None and not token.isdigit():
+    if token is not None and not is_place(token):
         raise invalid(f'Invalid page token "{token}"', "pageToken")
-    start = int(token) if token is not None else request.number("startIndex") or 0
+    start = min(int(token) if token is not None else request.number("startIndex") or 0, rows.num_rows)
     size = page_size(request, _ROWS_PER_PAGE, _ROWS_PER_PAGE * 10)
     encoded = encode_rows(
         fields, rows.slice(start, size), int64_timestamps=request.flag("formatOptions.useInt64Timestamp")

@@ -22,6 +22,7 @@ class QueryResult:
         ddl_operation: CREATE, SKIP, REPLACE, ALTER or DROP for DDL, else None.
         dml_stats: insertedRowCount, updatedRowCount, deletedRowCount of DML.
         referenced: The tables that were read.
+        text: The statement, where it is one of a script.
         children: Results of a script's statements, in order.
     """
 
@@ -34,6 +35,7 @@ class QueryResult:
     ddl_operation: str | None = None
     dml_stats: dict[str, int] = field(default_factory=dict)
     referenced: tuple[TableRef, ...] = ()
+    text: str = ""
     children: tuple["QueryResult", ...] = ()
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from bbq_dagster.local import admin, job_calls, resources
+from bbq_dagster.local import admin, job_calls, policies, resources
 from bbq_dagster.local.requests import Request
 from bbq_dagster.local.service import Service
 
@@ -21,6 +21,11 @@ class Route:
     call: str
     handler: Handler
     writes: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Steers the server; it is none of BigQuery's calls."""
+        return self.call == "local"
 
     def params(self, segments: list[str]) -> dict[str, str] | None:
         """The placeholders' values if the path is this route's. A verb may follow one, ``{dataset}:undelete``."""
@@ -68,6 +73,11 @@ ROUTES = (
     _route(f"DELETE {_TABLE}/{{table}} tables.delete", resources.delete_table, writes=True),
     _route(f"GET    {_TABLE}/{{table}}/data tabledata.list", resources.list_rows),
     _route(f"POST   {_TABLE}/{{table}}/insertAll tabledata.insertAll", resources.insert_rows, writes=True),
+    _route(f"POST   {_TABLE}/{{table}}:getIamPolicy tables.getIamPolicy", policies.get_policy),
+    _route(f"POST   {_TABLE}/{{table}}:setIamPolicy tables.setIamPolicy", policies.set_policy),
+    _route(f"POST   {_TABLE}/{{table}}:testIamPermissions tables.testIamPermissions", policies.held_permissions),
+    _route(f"GET    {_TABLE}/{{table}}/rowAccessPolicies rowAccessPolicies.list", policies.list_row_access_policies),
+    _route(f"GET    {_DATASET}/{{dataset}}/models models.list", policies.list_models),
     _route(f"GET    {_ROUTINE} routines.list", resources.list_routines),
     _route(f"POST   {_ROUTINE} routines.insert", resources.insert_routine, writes=True),
     _route(f"GET    {_ROUTINE}/{{routine}} routines.get", resources.get_routine),
@@ -85,6 +95,11 @@ ROUTES = (
     _route("POST   /local/v1/clock local", admin.set_clock, writes=True),
     _route("GET    /local/v1/calls local", admin.get_calls),
     _route("DELETE /local/v1/calls local", admin.reset_calls),
+    _route("GET    /local/v1/record local", admin.get_record),
+    _route("POST   /local/v1/record local", admin.start_record),
+    _route("DELETE /local/v1/record local", admin.stop_record),
+    _route("GET    /local/v1/held local", admin.get_held),
+    _route("POST   /local/v1/release local", admin.release_held),
     _route("GET    /local/v1/faults local", admin.get_faults),
     _route("POST   /local/v1/faults local", admin.add_fault),
     _route("DELETE /local/v1/faults local", admin.clear_faults),

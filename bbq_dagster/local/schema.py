@@ -41,6 +41,8 @@ _ARROW: Mapping[str, pa.DataType] = {
     "GEOGRAPHY": pa.string(),
 }
 
+_NOT_MODELLED = ("RANGE", "FOREIGN")
+
 _FIXED_BYTES: Mapping[str, int] = {
     "INTEGER": 8,
     "FLOAT": 8,
@@ -125,8 +127,10 @@ def _element_type(field: Field) -> pa.DataType:
     name = type_name(field)
     if name == "RECORD":
         return pa.struct([pa.field(f["name"], arrow_type(f)) for f in field.get("fields", ())])
-    if name not in _ARROW:
+    if name in _NOT_MODELLED:
         raise not_implemented(f"columns of type {name}")
+    if name not in _ARROW:
+        raise invalid(f"Invalid value for type: {name} is not a valid value")
     return _ARROW[name]
 
 
@@ -174,7 +178,9 @@ def _normalized_field(field: Field) -> dict[str, Any]:
     if not (answer.get("policyTags") or {}).get("names"):
         answer.pop("policyTags", None)
     if answer["type"] == "RECORD":
-        answer["fields"] = normalized(field.get("fields") or ())
+        if not field.get("fields"):
+            raise invalid(f"Field {field['name']} is type RECORD but has no schema")
+        answer["fields"] = normalized(field["fields"])
     arrow_type(answer)
     return answer
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -18,12 +19,9 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import bigquery
-from google.oauth2.credentials import Credentials
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bbq_dagster.local.app import App
@@ -34,6 +32,9 @@ from bbq_dagster.local.faults import Faults
 from bbq_dagster.local.jobs import Jobs
 from bbq_dagster.local.service import Service
 from bbq_dagster.local.store import Store
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
@@ -48,11 +49,16 @@ class LocalBigQueryAdmin:
 
     def client(
         self, project: str = "local", location: str | None = None, identity: str | None = None
-    ) -> bigquery.Client:
+    ) -> "bigquery.Client":
         """A real client of google-cloud-bigquery; only the endpoint and the credentials are different.
 
         ``identity`` is who it is, for what ``grant`` allows; None may do everything.
         """
+        # The client takes longer to import than all the rest of a server, which needs none.
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud import bigquery
+        from google.oauth2.credentials import Credentials
+
         anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
         return bigquery.Client(
             project=project,
@@ -84,6 +90,39 @@ class LocalBigQueryAdmin:
 
     def reset_calls(self) -> None:
         self._ask("DELETE", "calls")
+
+    def record_calls(self) -> None:
+        """Begin a record of every call that is understood and allowed, in the order in which they come."""
+        self._ask("POST", "record")
+
+    def recorded_calls(self) -> list[dict[str, Any]]:
+        """All since ``record_calls``: call, method, path, identity, changes (whether it is to change anything), the
+        names of the path, and of a job its job_type, source, destination and sql."""
+        return list(self._ask("GET", "record")["record"])
+
+    def calls_by_path(self) -> Counter[str]:
+        """The calls since ``record_calls`` by method and path: ``GET /bigquery/v2/projects/...``."""
+        return Counter(f"{call['method']} {call['path']}" for call in self.recorded_calls())
+
+    def stop_recording(self) -> None:
+        self._ask("DELETE", "record")
+
+    def held(self) -> list[dict[str, Any]]:
+        """What a fault holds fast at this moment: calls that are frozen, as recorded, and jobs that are stuck."""
+        return list(self._ask("GET", "held")["held"])
+
+    def wait_until_held(self, count: int = 1, seconds: float = 30.0) -> list[dict[str, Any]]:
+        """Return what is held fast as soon as it is so much. Raises ``LocalServerError`` when the time is over."""
+        until = time.monotonic() + seconds
+        while len(held := self.held()) < count:
+            if time.monotonic() > until:
+                raise LocalServerError(f"Only {len(held)} of {count} calls and jobs are held after {seconds:g} s")
+            time.sleep(0.005)
+        return held
+
+    def release(self, *, go_on: bool = True) -> None:
+        """Let go what is held fast. Without ``go_on`` lines are cut, and a call frozen before is never carried out."""
+        self._ask("POST", "release", {"go_on": go_on})
 
     def fault(self, match: Mapping[str, Any], action: Mapping[str, Any], **rule: Any) -> None:
         """Let requests go wrong: see ``faults``. ``rule`` takes times, after, every, probability and seed."""
@@ -218,8 +257,35 @@ class _Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._wake.set)
 
 
+class _WholeAnswers:
+    """A line on which the head of an answer waits for its body, so that both are one packet."""
+
+    def __init__(self, line: asyncio.Transport) -> None:
+        self._line = line
+        self._head = b""
+
+    def write(self, content: bytes) -> None:
+        if _is_head(content) and not self._head:
+            self._head = content
+        else:
+            self._line.write(self._head + content)
+            self._head = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._line, name)
+
+
+def _is_head(content: bytes) -> bool:
+    """Whether a body follows: not after 100 Continue, nor where the protocol itself refuses a request."""
+    begins, ends = content.startswith(b"HTTP/1.1 "), content.endswith(b"\r\n\r\n")
+    return begins and ends and not content.startswith(b"HTTP/1.1 100 ")
+
+
 class _Protocol(HttpToolsProtocol):
     """Hands the application a way to cut the line, for faults."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(_WholeAnswers(transport))  # type: ignore[arg-type]
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -236,6 +302,7 @@ def _server(store: Store, url: str) -> _Server:
             lifespan="on",
             log_level="critical",
             access_log=False,
+            proxy_headers=False,
             timeout_keep_alive=600,
             timeout_graceful_shutdown=1,
         )

@@ -5,15 +5,19 @@ data-definition-language and the INFORMATION_SCHEMA pages, each under "required 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlglot import exp
 
 from bbq_dagster.local.access import Need, Place, place_of
-from bbq_dagster.local.model import TableRef
+from bbq_dagster.local.model import Job, TableRef
+from bbq_dagster.local.sql import Session, Sessions
+from bbq_dagster.local.sql.blocks import expressions_in, parse_script
 from bbq_dagster.local.sql.names import Context, SystemView, dataset_ref, name_of, resolve, table_ref
-from bbq_dagster.local.sql.parsing import parse_query, parse_script
+from bbq_dagster.local.sql.parsing import parse_query
+from bbq_dagster.local.sql.routines import is_about_function
+from bbq_dagster.local.sql.workspace import Workspace
 from bbq_dagster.local.store import Store
 
 # Of the target of a statement; a table that does not exist yet is a matter of its dataset.
@@ -29,6 +33,7 @@ _SCHEMA: Mapping[type[exp.Expr], tuple[str, ...]] = {exp.Create: ("datasets.crea
 # Statements that the parser only knows as text.
 _TEXTS = (
     (re.compile(r"DROP\s+SNAPSHOT\s+TABLE\s+(?:IF\s+EXISTS\s+)?(\S+)", re.I), "tables.deleteSnapshot"),
+    (re.compile(r"UNDROP\s+SCHEMA\s+(?:IF\s+NOT\s+EXISTS\s+)?(\S+)", re.I), "datasets.create"),
     (re.compile(r"ALTER\s+SCHEMA\s+(?:IF\s+EXISTS\s+)?(\S+)", re.I), "datasets.update"),
 )
 _COPY = re.compile(
@@ -47,16 +52,35 @@ _VIEWS = {
 _VIEW = ("tables.get", "tables.list")
 
 
-def needs_of_query(store: Store, project: str, configuration: Mapping[str, Any]) -> list[Need]:
-    """What all statements of a query job need. Raises what the parser refuses."""
+def needs_of_query(store: Store, sessions: Sessions, job: Job, configuration: Mapping[str, Any]) -> list[Need]:
+    """What all statements of a query job need. Raises what the parser refuses.
+
+    What is temporary needs nothing. What EXECUTE IMMEDIATE runs is not looked into.
+    """
     default = configuration.get("defaultDataset")
-    named = (default.get("projectId") or project, default["datasetId"]) if default else None
-    context = Context(store, project, None, named)
-    statements = parse_script(configuration.get("query") or "")
-    return [need for statement in statements for need in _needs(statement, context)]
+    named = (default.get("projectId") or job.project, default["datasetId"]) if default else None
+    session = sessions.of(job.project, job.location, job.id, configuration)
+    context = Context(store, job.project, session, None, named)
+    statements = list(expressions_in(parse_script(configuration.get("query") or "")))
+    _mark_temporary(statements)
+    needs = [need for statement in statements for need in _needs(statement, context)]
+    return [(permission, at) for permission, at in needs if (at.project, at.dataset) != context.tables.dataset]
+
+
+def _mark_temporary(statements: Iterable[exp.Expr]) -> None:
+    """Write ``_SESSION.t`` for every table ``t`` that a CREATE TEMP TABLE among them makes."""
+    made = [s for s in statements if isinstance(s, exp.Create) and s.find(exp.TemporaryProperty)]
+    names = {target.name for s in made if (target := _target(s)) is not None}
+    for statement in statements if names else ():
+        for table in statement.find_all(exp.Table):
+            if table.name in names and not table.db:
+                table.set("db", exp.to_identifier("_SESSION"))
 
 
 def _needs(statement: exp.Expr, context: Context) -> Iterator[Need]:
+    if is_about_function(statement):
+        yield from _needs_of_function(statement, context)
+        return
     if isinstance(statement, exp.Command):
         yield from _needs_of_text(statement.sql("bigquery"), context)
         return
@@ -79,13 +103,24 @@ def _needs_of_target(statement: exp.Expr, target: exp.Table, context: Context) -
         place = Place(project) if isinstance(statement, exp.Create) else Place(project, dataset)
         yield from ((permission, place) for permission in _SCHEMA[type(statement)])
         return
-    ref = table_ref(name_of(target), context)
+    ref = resolve(target, context)
+    if isinstance(ref, SystemView):
+        return
     if isinstance(statement, exp.Create):
         yield from _needs_of_creating(ref, bool(statement.args.get("replace")), context)
     elif isinstance(statement, exp.Drop):
         yield ("tables.delete", place_of(ref))
     else:
         yield from ((permission, place_of(ref)) for permission in _DML[type(statement)])
+
+
+def _needs_of_function(statement: exp.Expr, context: Context) -> Iterator[Need]:
+    """Of CREATE and DROP FUNCTION, if it is kept in a dataset."""
+    if statement.find(exp.TemporaryProperty) is None:
+        named = statement.this.this if isinstance(statement, exp.Create) else statement.args["tables"][0]
+        ref = table_ref(name_of(named), context)
+        verb = "create" if isinstance(statement, exp.Create) else "delete"
+        yield (f"routines.{verb}", Place(ref.project, ref.dataset))
 
 
 def _needs_of_creating(ref: TableRef, replace: bool, context: Context) -> Iterator[Need]:
@@ -113,7 +148,8 @@ def _needs_of_view(ref: TableRef, context: Context) -> Iterator[Need]:
     table = context.store.find_table(ref)
     definition = None if table is None else table.resource.get("view") or table.resource.get("materializedView")
     if definition:
-        yield from _needs_of_reading(parse_query(definition["query"]), None, Context(context.store, ref.project))
+        own = Session(Workspace(context.store, ref.project))
+        yield from _needs_of_reading(parse_query(definition["query"]), None, Context(context.store, ref.project, own))
 
 
 def _needs_of_text(text: str, context: Context) -> Iterator[Need]:

@@ -1,15 +1,16 @@
 """All state of the server: datasets, tables and their data, routines, jobs; in memory, written through to a journal.
 
 Values are immutable, so readers take no lock. Writers take the one lock by ``with store.transaction():`` (every public
-verb that writes takes it itself); leaving the outermost one makes the changes durable. Time is the store's clock: call
-``tick`` before serving a request, and what is due by then has expired or left the streaming buffer.
+verb that writes takes it itself); what is changed until the outermost one is left survives together or not at all, and
+is durable after ``save``. Time is the store's clock: call ``tick`` before serving a request, and what is due by then
+has expired or left the streaming buffer.
 """
 
 import heapq
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,12 @@ class Settings:
     job_running_seconds: float = 0.0
 
 
+class _Joining(threading.local):
+    """What the thread's next transaction shall be held open by, if anything."""
+
+    until: ExitStack | None = None
+
+
 class Store:
     """The state of a server. ``folder`` None keeps it in memory only."""
 
@@ -82,6 +89,8 @@ class Store:
         self.buckets = Buckets(folder / "buckets" if folder is not None else None)
         self.lock = threading.RLock()
         self._depth = 0
+        self._held_depth = 0
+        self._joining = _Joining()
         self._counted: set[TableRef] = set()
         self._datasets: dict[tuple[str, str], Dataset] = {}
         self._deleted_datasets: dict[tuple[str, str], Dataset] = {}
@@ -117,16 +126,55 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """The write lock. Nests; leaving the outermost one commits to the journal."""
+        """The write lock. Nests; leaving the outermost one ends a transaction of the journal."""
+        if self._joining.until is not None:
+            held, self._joining.until = self._joining.until, None
+            held.enter_context(self._held())
         with self.lock:
             self._depth += 1
             try:
                 yield
             finally:
                 self._depth -= 1
-                if self._depth == 0:
+                if self._depth == self._held_depth:
                     self._counted.clear()
+                if self._depth == 0:
                     self._journal.commit()
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """All transactions of this thread in here survive together or not at all.
+
+        The lock is held from the first of them on: what is only read before that holds up nobody.
+        """
+        with ExitStack() as held:
+            self._joining.until = held
+            try:
+                yield
+            finally:
+                self._joining.until = None
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        with self.transaction():
+            self._held_depth = 1
+            try:
+                yield
+            finally:
+                self._held_depth = 0
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether every transaction that has ended is durable."""
+        return self._journal.is_saved
+
+    @property
+    def is_saving(self) -> bool:
+        return self._journal.is_saving
+
+    def save(self) -> None:
+        """Make every transaction that has ended durable. Needs no lock; from any thread."""
+        self._journal.save()
 
     def keep_clock(self) -> None:
         """Note how the clock is set, for a restart to go on from there."""
@@ -162,6 +210,14 @@ class Store:
             update = [] if ref in self._counted else charges_of_update(ref, partitioning)
             self.limits.spend([*update, *charges_of_write(ref, partitioning, partitions), *more], self.now_ms())
             self._counted.add(ref)
+
+    def _check_partitions(
+        self, partitioning: Partitioning, held: Mapping[str, Part], changed: Mapping[str, Part | None]
+    ) -> None:
+        """Refuse a write that would leave the table with too many."""
+        if partitioning.is_partitioned and self.limits.restricts("partitions_per_table"):
+            left = [part for part in {**held, **changed}.values() if part is not None and part.rows]
+            self.limits.check("partitions_per_table", len(left))
 
     def _count_dataset_update(self, project: str, dataset: str) -> None:
         self.limits.spend([Charge("dataset_updates_per_10_seconds", (project, dataset))], self.now_ms())
@@ -342,6 +398,7 @@ class Store:
             version = TableVersion(now, fields, {})
             table = Table(next(self._table_ids), ref, kept, partitioning, version, created, now, now)
             first = _first_parts(table, parts or {}, now)
+            self._check_partitions(partitioning, {}, first)
             table = replace(table, version=TableVersion(now, fields, first))
             self._journal.write(table, Write(now, fields, first))
             self._names.pop((ref.project, ref.dataset), None)
@@ -430,6 +487,7 @@ class Store:
             table = self.get_table(ref)
             if basis is not None and table.version is not basis:
                 raise StaleBasis(str(ref))
+            self._check_partitions(table.partitioning, table.parts, changed)
             return self._write(table, changed, fields=fields, modified_ms=self.now_ms())
 
     def append_rows(

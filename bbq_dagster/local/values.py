@@ -261,8 +261,9 @@ def _bignumeric(value: Any) -> Decimal:
 
 
 def _bytes(value: Any) -> bytes:
-    """Base64, in which line ends may stand as in MIME."""
-    return base64.b64decode("".join(str(value).split()), validate=True)
+    """Base64, in which line ends may stand as in MIME, and the padding at the end may be left out."""
+    text = "".join(str(value).split())
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
 def _json(value: Any) -> str:

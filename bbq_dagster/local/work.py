@@ -6,39 +6,48 @@ A preparation reads what the job reads, at its start; the returned function writ
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from bbq_dagster.local import sql
 from bbq_dagster.local.access import needs_of_copy, needs_of_writing, place_of
-from bbq_dagster.local.copying import CLONE, SNAPSHOT, Copy, CopyPlan, Source, plan_copy
+from bbq_dagster.local.copy_limits import CopyUse, count_copy
+from bbq_dagster.local.copying import Copy, CopyPlan, Source, plan_copy
 from bbq_dagster.local.destination import named_table, write_rows
-from bbq_dagster.local.errors import invalid, not_implemented, required
+from bbq_dagster.local.errors import BigQueryError, invalid, not_implemented, required
 from bbq_dagster.local.extracting import file_of
-from bbq_dagster.local.limits import Charge, is_based_on
-from bbq_dagster.local.loading import read_file
+from bbq_dagster.local.loading import describes_itself, read_file
 from bbq_dagster.local.model import Fields, Job, TableRef, conform, parse_partitioning
 from bbq_dagster.local.results import QueryResult
 from bbq_dagster.local.schema import normalized
+from bbq_dagster.local.sql import Sessions
 from bbq_dagster.local.statement_access import needs_of_query
 from bbq_dagster.local.store import Store
+
+_MEGABYTE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended: its statistics by kind, the rows that a query leaves, and the table whose rows it wrote."""
+    """How a job ended: its statistics by kind, the rows that a query leaves, and the table whose rows it wrote.
+
+    ``children`` are the statements of a script, each a job of its own with this text.
+    """
 
     statistics: Mapping[str, Any]
     rows: pa.Table | None = None
     fields: Fields = field(default_factory=list)
     destination: TableRef | None = None
+    text: str = ""
+    children: tuple["Outcome", ...] = ()
 
 
 Finish = Callable[[], Outcome]
 
 
-def prepare(store: Store, job: Job, upload: bytes | None) -> Finish:
+def prepare(store: Store, sessions: Sessions, job: Job, upload: bytes | None) -> Finish:
     """Read what the job reads at its start. Raises ``BigQueryError``, as does the answer."""
     if job.kind == "copy":
         return _prepare_copy(store, job)
@@ -47,7 +56,7 @@ def prepare(store: Store, job: Job, upload: bytes | None) -> Finish:
     if job.kind == "load":
         return lambda: _load(store, job, upload)
     if job.kind == "query":
-        return lambda: _query(store, job)
+        return lambda: _query(store, sessions, job)
     raise not_implemented(f"{job.kind or 'these'} jobs")
 
 
@@ -115,15 +124,12 @@ def _copy(store: Store, job: Job, sources: tuple[Source, ...]) -> Outcome:
 
 
 def _count_copy(store: Store, job: Job, copy: Copy, plan: CopyPlan) -> None:
-    base, limit = copy.first.named.ref, "snapshots_and_clones_per_table"
-    if copy.operation in (SNAPSHOT, CLONE) and store.limits.restricts(limit):
-        store.limits.hold(limit, sum(is_based_on(table, base) for table in store.live_tables()))
-    more = [Charge("snapshots_per_table_per_day", base)] if copy.operation == SNAPSHOT else []
-    if copy.crosses_locations:
-        more += [Charge("cross_region_copies_per_table_per_day", copy.destination.ref)]
-        more += [Charge("cross_region_copies_per_day", job.project)]
+    if not store.limits:
+        return
     partitioning = parse_partitioning(plan.resource or {}) if copy.existing is None else copy.existing.partitioning
-    store.count_write(copy.destination.ref, partitioning, len(plan.parts), more)
+    base, target = copy.first.named.ref, copy.destination.ref
+    use = CopyUse(job.project, copy.operation, base, target, partitioning, len(plan.parts), copy.crosses_locations)
+    count_copy(store, use)
 
 
 def _expiration_ms(text: str | None) -> int | None:
@@ -159,14 +165,17 @@ def _require_writing(store: Store, job: Job, configuration: Mapping[str, Any]) -
 
 
 def _load_fields(store: Store, configuration: Mapping[str, Any]) -> Fields | None:
-    """The schema of the configuration; else of the existing table; None is for detection."""
+    """The schema of the configuration; else of the existing table, if it stays; None is for detection."""
     given = (configuration.get("schema") or {}).get("fields")
+    detects = configuration.get("autodetect") or describes_itself(configuration)
     if given:
         return normalized(given)
+    if detects and configuration.get("writeDisposition") == "WRITE_TRUNCATE":
+        return None
     table = store.find_table(named_table(configuration.get("destinationTable") or {}).ref)
     if table is not None and table.fields:
         return table.fields
-    if configuration.get("autodetect") or configuration.get("sourceFormat") == "PARQUET":
+    if detects:
         return None
     raise invalid("No schema specified on job or table.")
 
@@ -193,29 +202,64 @@ def _extract(store: Store, job: Job) -> Outcome:
     return Outcome({"extract": {"destinationUriFileCounts": ["1"] * len(uris), "inputBytes": str(rows.nbytes)}})
 
 
-def _query(store: Store, job: Job) -> Outcome:
+def _query(store: Store, sessions: Sessions, job: Job) -> Outcome:
     configuration = job.configuration["query"]
     if configuration.get("useLegacySql", True) and "useLegacySql" in configuration:
         raise not_implemented("legacy SQL")
     if store.access and job.user:
-        store.access.require(job.user, needs_of_query(store, job.project, configuration))
+        store.access.require(job.user, needs_of_query(store, sessions, job, configuration))
         _require_writing(store, job, configuration)
+    session = sessions.of(job.project, job.location, job.id, configuration)
+    with session.lock:
+        result = _run_sql(store, job, configuration, session)
+    sessions.keep(job.project, session)
+    wanted = configuration.get("destinationTable")
+    if wanted and result.schema and not job.configuration.get("dryRun"):
+        write_rows(store, configuration, result.schema, conform(result.rows, result.schema), "WRITE_EMPTY")
+    about = {"sessionInfo": {"sessionId": session.id}} if session.id else {}
+    return _outcome(result, about)
+
+
+def _run_sql(store: Store, job: Job, configuration: Mapping[str, Any], session: sql.Session) -> QueryResult:
     default = configuration.get("defaultDataset")
-    result = sql.run(
+    run = partial(
+        sql.run,
         store,
         configuration.get("query") or "",
         project=job.project,
         location=job.location,
         default_dataset=(default.get("projectId") or job.project, default["datasetId"]) if default else None,
         parameters=configuration.get("queryParameters") or [],
-        job_id=job.id,
-        dry_run=bool(job.configuration.get("dryRun")),
+        session=session,
     )
-    wanted = configuration.get("destinationTable")
-    if wanted and result.schema and not job.configuration.get("dryRun"):
-        write_rows(store, configuration, result.schema, conform(result.rows, result.schema), "WRITE_EMPTY")
-    wrote = result.destination if result.writes_rows else None
-    return Outcome(_query_statistics(result), conform(result.rows, result.schema), result.schema, wrote)
+    is_dry = bool(job.configuration.get("dryRun"))
+    if configuration.get("maximumBytesBilled") and not is_dry:
+        _check_billed(run(dry_run=True), int(configuration["maximumBytesBilled"]))
+    return run(dry_run=is_dry)
+
+
+def _check_billed(estimate: QueryResult, allowed: int) -> None:
+    """Refuse before anything is done (REST JobConfigurationQuery, maximumBytesBilled).
+
+    Bytes are billed in whole megabytes, at least ten for each table that is read (pricing).
+    """
+    changed = {estimate.destination} if estimate.statement_type in ("UPDATE", "DELETE", "MERGE") else set()
+    megabytes = max(-(-estimate.total_bytes_processed // _MEGABYTE), 10 * len(changed.union(estimate.referenced)))
+    if megabytes * _MEGABYTE > allowed:
+        words = f"Query exceeded limit for bytes billed: {allowed}. {megabytes * _MEGABYTE} or higher required."
+        raise BigQueryError(400, "bytesBilledLimitExceeded", words)
+
+
+def _outcome(result: QueryResult, about: Mapping[str, Any]) -> Outcome:
+    """``about`` is what the statistics say besides, of a session for example."""
+    return Outcome(
+        {**_query_statistics(result), **about},
+        conform(result.rows, result.schema),
+        result.schema,
+        result.destination if result.writes_rows else None,
+        result.text,
+        tuple(_outcome(child, about) for child in result.children),
+    )
 
 
 def _query_statistics(result: QueryResult) -> dict[str, Any]:

@@ -316,8 +316,17 @@ class LimitsKeys(_Mapping):
         _LIMITS.requests_per_second,
         ge=1,
         le=1000,
-        description="Requests per second to BigQuery. The quota is 100 per user and method.",
-        examples=[90],
+        description="Starts of copy jobs per second at most. BigQuery allows 100 requests per second, user and method;"
+        " what it refuses slows the run down.",
+        examples=[98],
+    )
+    concurrent_runs: int = Field(
+        _LIMITS.concurrent_runs,
+        ge=1,
+        le=100,
+        description="Runs that copy at the same time. Each begins with its share of requests_per_second, and finds out"
+        " what the others leave.",
+        examples=[3],
     )
     concurrent_jobs: int = Field(
         _LIMITS.concurrent_jobs,
@@ -327,7 +336,11 @@ class LimitsKeys(_Mapping):
         examples=[500],
     )
     threads: int = Field(
-        _LIMITS.threads, ge=1, le=256, description="Requests that one run has open at the same time.", examples=[32]
+        _LIMITS.threads,
+        ge=1,
+        le=256,
+        description="Requests that one run has open at the same time. BigQuery allows 300 per user.",
+        examples=[64],
     )
     max_units_per_run: int = Field(
         _LIMITS.max_units_per_run,

@@ -32,9 +32,10 @@ class Limits:
     """What a run may use. The defaults stay below BigQuery's own quotas (BigQuery: quotas)."""
 
     copy_jobs_per_day: int = 100_000
-    requests_per_second: int = 90
+    requests_per_second: int = 98
+    concurrent_runs: int = 1
     concurrent_jobs: int = 500
-    threads: int = 32
+    threads: int = 64
     max_units_per_run: int = 1000
     request_timeout_seconds: float = 60.0
     retry_for_seconds: float = 600.0

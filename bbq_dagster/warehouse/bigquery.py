@@ -33,7 +33,8 @@ _MILLIS_PER_DAY = 86_400_000
 _METADATA_VIEWER = "roles/bigquery.metadataViewer"
 _DATA_EDITOR = "roles/bigquery.dataEditor"
 _KEPT_OF_A_TABLE = ("schema", "timePartitioning", "rangePartitioning", "clustering", "defaultCollation")
-"""Of the source, in a new backup table. Expirations, a required partition filter, access and keys stay behind."""
+"""Of the source, in a new backup table, with its primary key; columns have their policy tags, defaults and collation in
+the schema. Expirations, a required partition filter, access and the encryption key stay behind."""
 
 
 class BigQueryWarehouse:
@@ -42,7 +43,7 @@ class BigQueryWarehouse:
     def __init__(self, client: bigquery.Client, *, patience: Patience | None = None) -> None:
         patience = patience or Patience()
         self._client = client
-        self._options = patience.call_options()
+        self._options, self._paced = patience.call_options(), patience.options_of_a_paced_call()
         self._queries = Queries(client, patience)
         self._copies = CopyJobs(client, patience)
         self._ensured: set[DatasetRef] = set()
@@ -52,6 +53,10 @@ class BigQueryWarehouse:
         with explained(f"listing the datasets of {project}", _may_see(f"project {project}", "bigquery.datasets.get")):
             items = self._client.list_datasets(project, include_all=True, page_size=_DATASETS_PER_PAGE, **self._options)
             return [self._dataset(item) for item in items]
+
+    def find_dataset(self, ref: DatasetRef) -> Dataset | None:
+        found = self._get_dataset(ref, f"looking for the dataset {ref}")
+        return None if found is None else Dataset(ref, str(found.location), dict(found.labels))
 
     def table_states(self, project: str, location: str) -> dict[TableRef, State]:
         rows = self._queries.rows(
@@ -72,7 +77,8 @@ class BigQueryWarehouse:
         return [information_schema.read_table(row, dataset, states) for row in rows]
 
     def list_partitions(self, dataset: Dataset, tables: Sequence[TableRef]) -> Iterator[UnitState]:
-        for names in _chunks([table.table for table in tables]):
+        by_name = {table.table: table for table in tables}
+        for names in _chunks(by_name):
             rows = self._queries.rows(
                 information_schema.partitions_sql(dataset.ref),
                 location=dataset.location,
@@ -81,7 +87,7 @@ class BigQueryWarehouse:
                 parameters={"tables": names},
             )
             for row in rows:
-                yield information_schema.read_partition(row, dataset.ref)
+                yield information_schema.read_partition(row, by_name)
 
     def ensure_dataset(self, ref: DatasetRef, *, location: str, description: str) -> None:
         """Looks before it creates: an account that may not create datasets can use one that is there."""
@@ -106,14 +112,23 @@ class BigQueryWarehouse:
         wanted = _table_like(self._get_table(source), destination, description, options)
         try:
             with explained(f"creating {destination} like {source}", may_create):
-                self._client.create_table(wanted, **self._options)
+                self._client.create_table(wanted, **self._paced)
         except Permanent as error:
             if error.reason != "duplicate":
                 raise
             _check_alike(wanted, self._get_table(destination), destination)
 
-    def start_copy(self, copy: Copy, job: JobRef) -> None:
-        self._copies.start(copy, job)
+    def describe_table(self, table: TableRef, options: TableOptions) -> None:
+        stated = _described_by(options)
+        described = bigquery.Table.from_api_repr(
+            {"tableReference": _table_reference(table).to_api_repr()} | stated,
+        )
+        may_update = Need("bigquery.tables.update", _DATA_EDITOR, table.in_dataset)
+        with explained(f"describing {table}", may_update):
+            self._client.update_table(described, list(stated), **self._options)
+
+    def start_copy(self, copy: Copy, job: JobRef) -> CopyStatus | None:
+        return self._copies.start(copy, job)
 
     def copy_statuses(self, jobs: Collection[JobRef]) -> dict[JobRef, CopyStatus]:
         return self._copies.statuses(jobs)
@@ -174,9 +189,9 @@ class BigQueryWarehouse:
             location = self._client.get_dataset(item.reference, **self._options).location
         return Dataset(ref, str(location), dict(item.labels))
 
-    def _get_dataset(self, ref: DatasetRef) -> bigquery.Dataset | None:
+    def _get_dataset(self, ref: DatasetRef, doing: str = "") -> bigquery.Dataset | None:
         try:
-            with explained(f"looking at the backup dataset {ref}", _may_see(ref, "bigquery.datasets.get")):
+            with explained(doing or f"looking at the backup dataset {ref}", _may_see(ref, "bigquery.datasets.get")):
                 return self._client.get_dataset(_dataset_reference(ref), **self._options)
         except Permanent as error:
             if error.reason == "notFound":
@@ -231,6 +246,9 @@ def _table_like(
         wanted["timePartitioning"] = {
             key: value for key, value in wanted["timePartitioning"].items() if key in ("type", "field")
         } | {"expirationMs": None}
+    if (primary_key := (resource.get("tableConstraints") or {}).get("primaryKey")) is not None:
+        # A foreign key stays behind: BigQuery wants both of its tables in one dataset (BigQuery: primary-foreign-keys).
+        wanted["tableConstraints"] = {"primaryKey": primary_key}
     wanted["tableReference"] = _table_reference(destination).to_api_repr()
     if options is None:
         return bigquery.Table.from_api_repr(wanted | {"description": description, "labels": LABELS})
@@ -239,17 +257,25 @@ def _table_like(
 
 def _with_options(resource: Mapping[str, Any], options: TableOptions) -> dict[str, Any]:
     """What a restored table has again of its source. Whether a filter is required belongs to the table itself."""
-    stated = {
-        "description": options.description,
-        "friendlyName": options.friendly_name,
-        "labels": dict(options.labels) or None,
-        "requirePartitionFilter": options.require_partition_filter or None,
-    }
-    wanted = {**resource, **{key: value for key, value in stated.items() if value is not None}}
+    wanted = {**resource, **_described_by(options)}
+    if options.require_partition_filter:
+        wanted["requirePartitionFilter"] = True
+    if options.kms_key_name is not None:
+        wanted["encryptionConfiguration"] = {"kmsKeyName": options.kms_key_name}
     if options.partition_expiration_days is not None and "timePartitioning" in wanted:
         millis = round(options.partition_expiration_days * _MILLIS_PER_DAY)
         wanted["timePartitioning"] = wanted["timePartitioning"] | {"expirationMs": str(millis)}
     return wanted
+
+
+def _described_by(options: TableOptions) -> dict[str, Any]:
+    stated = {
+        "description": options.description,
+        "friendlyName": options.friendly_name,
+        "labels": dict(options.labels) or None,
+        "defaultCollation": options.default_collation,
+    }
+    return {key: value for key, value in stated.items() if value is not None}
 
 
 def _without_expirations(table: bigquery.Table) -> tuple[bigquery.Table, list[str]]:

@@ -22,7 +22,12 @@ OF_DATASETS = """`source_project` IN UNNEST(@projects) AND `source_dataset` IN U
 OF_TABLES = f"""{OF_DATASETS}
           AND CONCAT(`source_project`, '.', `source_dataset`, '.', `source_table`) IN UNNEST(@tables)"""
 
+OF_PROJECT = """`source_project` IN UNNEST(@projects)
+          AND CONCAT(`source_project`, '.', `source_dataset`) NOT IN UNNEST(@besides)"""
+
 OF_IDS = "`version_id` IN UNNEST(@versions)"
+
+OF_KINDS = "`event` IN UNNEST(@kinds)"
 
 EVERYTHING = "TRUE"
 
@@ -94,20 +99,73 @@ def latest_versions(versions: str, events: str, only: str = EVERYTHING) -> str:
         LEFT JOIN absences ON {_same_unit("absences", "newest")} AND absences.`recorded_at` > newest.`recorded_at`"""
 
 
+_NOT_OF_A_RECORD = frozenset({"error", "restore_id", "target", "hold_id", "held", "owner", "held_until"})
+RECORD_COLUMNS = tuple(column for column in EVENT_COLUMNS if column not in _NOT_OF_A_RECORD)
+"""What ``fold_record`` needs of an event: of many rows, every column is felt."""
+
+
 def dataset_records(events: str, only: str) -> str:
-    """Only the rows that ``fold_record`` needs of the asked datasets, each event once, in one scan of the table.
+    """The rows that ``fold_record`` needs of the asked datasets: of each unit the latest version, and what is open."""
+    return f"""
+        WITH {_in_order_of_units(events, only)},
+        kept AS (
+          SELECT `event_id`
+          FROM ordered
+          WHERE {_MATTERS}
+        )
+        SELECT {_list(RECORD_COLUMNS)}
+        FROM {events}
+        JOIN kept USING (`event_id`)
+        WHERE {only}"""
+
+
+def scan_records(events: str, only: str) -> str:
+    """As ``dataset_records``, but of settled tables no versions of partitions: the settlement has their number."""
+    return f"""
+        WITH {_in_order_of_units(events, only)},
+        by_table AS (
+          SELECT
+            *,
+            MAX(IF(`event` = 'table_settled', 1, 0)) OVER of_table AS is_settled,
+            COUNTIF(`event` = 'version_created' AND place = 1 AND `partition_id` IS NOT NULL) OVER of_table AS versions
+          FROM ordered
+          WINDOW of_table AS (PARTITION BY {_list(_UNIT[:3])})
+        ),
+        kept AS (
+          SELECT `event_id`, versions
+          FROM by_table
+          WHERE ({_MATTERS}) AND NOT (`event` = 'version_created' AND is_settled = 1 AND `partition_id` IS NOT NULL)
+        )
+        SELECT {_list(RECORD_COLUMNS).replace("`row_count`", _COUNTED)}
+        FROM {events}
+        JOIN kept USING (`event_id`)
+        WHERE {only}"""
+
+
+_COUNTED = "IF(`event` = 'table_settled', versions, `row_count`) AS `row_count`"
+
+_MATTERS = """((`event` IN ('version_created', 'table_settled', 'dataset_scanned') AND place = 1)
+            OR (`event` IN ('emptied', 'vanished') AND place = 1 AND `recorded_at` > protected_at)
+            OR (`event` = 'copy_failed' AND (protected_at IS NULL OR `recorded_at` > protected_at))
+            OR (`event` = 'copy_planned' AND has_ended = 0))"""
+
+
+def _in_order_of_units(events: str, only: str) -> str:
+    """Which events matter is found out on few columns: sorting all of them would carry the whole catalog along.
 
     ``mine`` leaves out deleted versions and repeated events; ``ordered`` says of each row how many of its kind are
     newer in its unit, and when the newest version of the unit was recorded.
     """
-    return f"""
-        WITH mine AS (
+    return f"""mine AS (
           SELECT
-            {_list(EVENT_COLUMNS)},
+            `event_id`, `event`, `recorded_at`, `captured_at`, {_list(_UNIT)},
             MAX(IF(`event` IN ('version_created', 'copy_failed'), 1, 0))
               OVER (PARTITION BY `copy_id`, {_list(_UNIT)}) AS has_ended
           FROM {events}
-          WHERE {only}
+          WHERE `event` IN (
+            'version_created', 'version_deleted', 'copy_planned', 'copy_failed', 'emptied', 'vanished', 'table_settled',
+            'dataset_scanned'
+          ) AND {only}
           QUALIFY `event` <> 'version_deleted' AND ROW_NUMBER() OVER (
             PARTITION BY IF(`event` IN ('version_created', 'version_deleted'), `version_id`, `event_id`)
             ORDER BY `recorded_at` DESC, `event` DESC
@@ -115,8 +173,7 @@ def dataset_records(events: str, only: str) -> str:
         ),
         ordered AS (
           SELECT
-            {_list(EVENT_COLUMNS)},
-            has_ended,
+            *,
             ROW_NUMBER() OVER (
               PARTITION BY {_list(_UNIT)}, `event` ORDER BY `captured_at` DESC, `recorded_at` DESC
             ) AS place,
@@ -125,13 +182,7 @@ def dataset_records(events: str, only: str) -> str:
               ORDER BY IF(`event` = 'version_created', 0, 1), `captured_at` DESC, `recorded_at` DESC
             ) AS protected_at
           FROM mine
-        )
-        SELECT {_list(EVENT_COLUMNS)}
-        FROM ordered
-        WHERE (`event` IN ('version_created', 'table_settled') AND place = 1)
-          OR (`event` IN ('emptied', 'vanished') AND place = 1 AND `recorded_at` > protected_at)
-          OR (`event` = 'copy_failed' AND (protected_at IS NULL OR `recorded_at` > protected_at))
-          OR (`event` = 'copy_planned' AND has_ended = 0)"""
+        )"""
 
 
 def newest_events(events: str, only: str, limit: int) -> str:
@@ -195,19 +246,35 @@ def holds(events: str) -> str:
         WHERE `event` IN ('held', 'released')"""
 
 
-def events_of_version(events: str) -> str:
+def events_of_versions(events: str) -> str:
     return f"""
         SELECT {_list(EVENT_COLUMNS)}
         FROM {events}
         WHERE {OF_IDS}"""
 
 
-def planned_copies(events: str) -> str:
-    """Those of backups and of restores: they share the quota."""
+def deletions_since(events: str) -> str:
     return f"""
-        SELECT COUNT(DISTINCT `copy_id`)
+        SELECT {_list(EVENT_COLUMNS)}
         FROM {events}
-        WHERE `recorded_at` >= @since AND `event` IN ('copy_planned', 'restore_planned')"""
+        WHERE `recorded_at` >= @since AND `event` = 'version_deleted'"""
+
+
+def copy_jobs(events: str) -> str:
+    """Those of backups and of restores, which share the quota, by what was planned or ended.
+
+    The id of a job ends with how many there were of its copy (``naming.job_id``); one is promised to each planned one.
+    """
+    return f"""
+        SELECT SUM(jobs)
+        FROM (
+          SELECT MAX(IFNULL(CAST(REGEXP_EXTRACT(`job_id`, r'_([0-9]+)$') AS INT64), 1)) AS jobs
+          FROM {events}
+          WHERE `recorded_at` >= @since AND `copy_id` NOT IN UNNEST(@besides) AND `event` IN (
+            'copy_planned', 'version_created', 'copy_failed', 'restore_planned', 'restored', 'restore_failed'
+          )
+          GROUP BY `copy_id`
+        )"""
 
 
 def absences(events: str, only: str) -> str:

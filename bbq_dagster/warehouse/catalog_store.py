@@ -97,15 +97,36 @@ class BigQueryCatalog:
         if datasets is not None and not datasets:
             return {}
         only, parameters = _selected(datasets)
-        by_dataset: dict[DatasetRef, list[Event]] = {dataset: [] for dataset in datasets or ()}
         read = self._rows if datasets is None else self._rows_if_any
-        for row in read(catalog_sql.dataset_records(self._events, only), parameters):
-            event = read_event(row)
+        on_record = self._folded(read(catalog_sql.dataset_records(self._events, only), parameters))
+        return {**{dataset: DatasetRecord() for dataset in datasets or ()}, **on_record}
+
+    def scan_records(
+        self, project: str, *, only: Collection[DatasetRef] | None, besides: Collection[DatasetRef]
+    ) -> dict[DatasetRef, DatasetRecord]:
+        if only is not None and not only:
+            return {}
+        where, parameters = _of_project(project, besides) if only is None else _selected(only)
+        return self._folded(self._rows_if_any(catalog_sql.scan_records(self._events, where), parameters))
+
+    def table_records(self, tables: Collection[TableRef]) -> dict[DatasetRef, DatasetRecord]:
+        refs = sorted(tables)
+        sql = catalog_sql.dataset_records(self._events, catalog_sql.OF_TABLES)
+        return self._folded(
+            row
+            for start in range(0, len(refs), _TABLES_PER_QUERY)
+            for row in self._rows_if_any(sql, _of_tables(refs[start : start + _TABLES_PER_QUERY]))
+        )
+
+    def _folded(self, rows: Iterable[Cells]) -> dict[DatasetRef, DatasetRecord]:
+        by_dataset: dict[DatasetRef, list[Event]] = {}
+        for row in rows:
+            event = _event(catalog_sql.RECORD_COLUMNS, row)
             by_dataset.setdefault(DatasetRef(event.source_project, event.source_dataset), []).append(event)
         return {dataset: fold_record(events) for dataset, events in by_dataset.items()}
 
-    def copy_jobs_since(self, since: datetime) -> int:
-        rows = self._rows_if_any(catalog_sql.planned_copies(self._events), {"since": since})
+    def copy_jobs_since(self, since: datetime, *, besides: Collection[str] = ()) -> int:
+        rows = self._rows_if_any(catalog_sql.copy_jobs(self._events), {"since": since, "besides": sorted(besides)})
         return sum(whole_number(number) or 0 for (number,) in rows)
 
     def versions(self, tables: Iterable[TableRef]) -> list[Version]:
@@ -154,9 +175,18 @@ class BigQueryCatalog:
         sql = catalog_sql.latest_versions(self._place.quoted("versions"), self._events, only)
         return sorted(map(_read_latest, self._rows(sql, parameters)), key=lambda latest: latest.version.unit.sort_key)
 
-    def history(self, datasets: Collection[DatasetRef] | None = None, *, limit: int = 1000) -> list[Event]:
-        """The last events of these datasets, or of all, newest first: one query."""
+    def history(
+        self,
+        datasets: Collection[DatasetRef] | None = None,
+        *,
+        limit: int = 1000,
+        kinds: Collection[EventKind] | None = None,
+    ) -> list[Event]:
+        """The last events of these kinds of these datasets, or of all, newest first: one query."""
         only, parameters = _selected(datasets)
+        if kinds is not None:
+            only = f"{only} AND {catalog_sql.OF_KINDS}"
+            parameters = {**parameters, "kinds": [kind.value for kind in kinds]}
         return [read_event(row) for row in self._rows(catalog_sql.newest_events(self._events, only, limit), parameters)]
 
     def retention_records(self, datasets: Collection[DatasetRef] | None) -> list[RetentionRecord]:
@@ -173,9 +203,19 @@ class BigQueryCatalog:
     def holds(self) -> list[Event]:
         return fold_holds(read_event(row) for row in self._rows(catalog_sql.holds(self._events), {}))
 
-    def events_of_version(self, version_id: str) -> list[Event]:
-        rows = self._rows(catalog_sql.events_of_version(self._events), {"versions": [version_id]})
-        return sorted(map(read_event, rows), key=lambda event: (event.recorded_at, event.event))
+    def events_of_versions(self, version_ids: Iterable[str]) -> list[Event]:
+        wanted = sorted(set(version_ids))
+        sql = catalog_sql.events_of_versions(self._events)
+        found = [
+            read_event(row)
+            for start in range(0, len(wanted), _TABLES_PER_QUERY)
+            for row in self._rows(sql, {"versions": wanted[start : start + _TABLES_PER_QUERY]})
+        ]
+        return sorted(found, key=_oldest_first)
+
+    def deletions_since(self, since: datetime) -> list[Event]:
+        rows = self._rows(catalog_sql.deletions_since(self._events), {"since": since})
+        return sorted(map(read_event, rows), key=_oldest_first)
 
     @property
     def _events(self) -> str:
@@ -280,11 +320,15 @@ _READER_OF = {column.name: _READERS[column.type] for column in COLUMNS}
 
 
 def _event(columns: Sequence[str], row: Cells) -> Event:
-    values = {column: _READER_OF[column](cell) for column, cell in zip(columns, row, strict=True)}
+    values = {c: None if cell is None else _READER_OF[c](cell) for c, cell in zip(columns, row, strict=True)}
     values.pop("event_id")
     kind = EventKind(str(values.pop("event", EventKind.VERSION_CREATED)))
     values["run_id"] = values["run_id"] or ""
     return Event(event=kind, **values)  # type: ignore[arg-type]  # the columns are the fields, by COLUMNS
+
+
+def _oldest_first(event: Event) -> tuple[datetime, str]:
+    return event.recorded_at, event.event
 
 
 def _newest_first(version: Version) -> tuple[float, tuple[str, str, str, str]]:
@@ -295,6 +339,10 @@ def _selected(datasets: Collection[DatasetRef] | None) -> tuple[str, Mapping[str
     if datasets is None:
         return catalog_sql.EVERYTHING, {}
     return catalog_sql.OF_DATASETS, _of_datasets(datasets)
+
+
+def _of_project(project: str, besides: Iterable[DatasetRef]) -> tuple[str, Mapping[str, Parameter]]:
+    return catalog_sql.OF_PROJECT, {"projects": [project], "besides": sorted(map(str, besides))}
 
 
 def _of_datasets(datasets: Iterable[DatasetRef]) -> Mapping[str, Parameter]:

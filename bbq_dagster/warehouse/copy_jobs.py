@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.cloud import bigquery
+from google.cloud.bigquery.job.copy_ import OperationType
 
 from bbq_dagster.core.tables import DatasetRef, Unit
 from bbq_dagster.core.versions import Copy, Writing
@@ -24,6 +25,7 @@ JOBS_PER_LOOK_UP = 8
 _PAGE_OF_JOBS = 1000
 _DISPOSITIONS = {
     Writing.INTO_EMPTY: bigquery.WriteDisposition.WRITE_EMPTY,
+    Writing.INTO_NEW: bigquery.WriteDisposition.WRITE_EMPTY,
     Writing.REPLACE: bigquery.WriteDisposition.WRITE_TRUNCATE,
     Writing.APPEND: bigquery.WriteDisposition.WRITE_APPEND,
 }
@@ -35,12 +37,15 @@ class CopyJobs:
 
     def __init__(self, client: bigquery.Client, patience: Patience) -> None:
         self._client = client
-        self._options = patience.call_options()
+        self._options, self._paced = patience.call_options(), patience.options_of_a_paced_call()
         self._created_at: dict[JobRef, datetime] = {}
         """Of the jobs that this object started and that were not seen to end: how far back a list has to go."""
 
-    def start(self, copy: Copy, job: JobRef) -> None:
-        """A job that exists already (409) is the same one: its id is derived from the copy."""
+    def start(self, copy: Copy, job: JobRef) -> CopyStatus | None:
+        """A job that exists already (409) is the same one: its id is derived from the copy.
+
+        A small copy may be done when BigQuery answers; nobody has to ask for it again.
+        """
         try:
             with explained(f"copying {copy.source} to {copy.destination}", *self._needs(copy.source, copy.destination)):
                 started = self._client.copy_table(
@@ -50,14 +55,17 @@ class CopyJobs:
                     location=job.location,
                     project=self._client.project,
                     job_config=_config(copy),
-                    **self._options,
+                    **self._paced,
                 )
         except Permanent as error:
             if error.reason != "duplicate":
                 raise
-        else:
-            if started.created is not None:
-                self._created_at[job] = started.created
+            return None
+        resource: Mapping[str, Any] = started._properties  # CopyJob has no property for what was copied
+        status = self._status(resource)
+        if not status.is_done and started.created is not None:
+            self._created_at[job] = started.created
+        return status
 
     def statuses(self, jobs: Collection[JobRef]) -> dict[JobRef, CopyStatus]:
         """Few jobs are looked up, many are listed, and what the list does not show is looked up as well."""
@@ -146,14 +154,16 @@ class CopyJobs:
 def _config(copy: Copy) -> bigquery.CopyJobConfig:
     """A partition goes only into a table that was created for it: a new one would not be partitioned for certain.
 
-    So does a restore, whose tables get more than a copy job gives them.
+    So does a restore, where it does not say that the table is new.
     """
-    needs_table = bool(copy.restore_id) or copy.destination.partition is not None
+    is_into_table = bool(copy.restore_id) and copy.writing is not Writing.INTO_NEW
+    needs_table = is_into_table or copy.destination.partition is not None
     return bigquery.CopyJobConfig(
         write_disposition=_DISPOSITIONS[copy.writing],
         create_disposition=bigquery.CreateDisposition.CREATE_NEVER
         if needs_table
         else bigquery.CreateDisposition.CREATE_IF_NEEDED,
+        operation_type=OperationType.CLONE if copy.clone else OperationType.COPY,
         labels={"bbq": "restore" if copy.restore_id else "backup"},
     )
 

@@ -16,13 +16,14 @@ from google.api_core.exceptions import GoogleAPICallError, NotFound, RetryError
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 
 from bbq_dagster.errors import BbqError, Permanent, Transient
+from bbq_dagster.warehouse.port import RATE_LIMIT
 
 TRANSIENT_CALL_REASONS = frozenset({"rateLimitExceeded", "backendError", "internalError", "badGateway"})
 TRANSIENT_JOB_REASONS = frozenset({"jobRateLimitExceeded", "jobBackendError", "jobInternalError"})
 """BigQuery: error-messages. A job that ended so is tried again under a new id, a call is simply repeated."""
 
 _TRANSIENT_CODES = frozenset({408, 429, 500, 502, 503, 504})
-_REASON_OF_CODE = {401: "authError", 403: "accessDenied", 404: "notFound", 409: "duplicate"}
+_REASON_OF_CODE = {401: "authError", 403: "accessDenied", 404: "notFound", 409: "duplicate", 429: "rateLimitExceeded"}
 _LOST = (
     ConnectionError,
     FutureTimeout,
@@ -73,6 +74,11 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, GoogleAuthError):
         return bool(error.retryable)
     return isinstance(error, _LOST)
+
+
+def is_transient_at_this_pace(error: BaseException) -> bool:
+    """``is_transient``, but for what is refused because too many ask: whoever sets the pace is to know."""
+    return is_transient(error) and not (isinstance(error, GoogleAPICallError) and reason_of(error) == RATE_LIMIT)
 
 
 def is_transient_job(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
+from sys import intern
 
 from bbq_dagster.core.inventory import Dataset, SourceTable, State, TableOptions, TableShape, UnitState
 from bbq_dagster.core.tables import DatasetRef, TableRef
@@ -44,7 +45,8 @@ def tables_sql(dataset: DatasetRef) -> str:
         SELECT
           tables.table_name, tables.table_type, UNIX_MICROS(tables.creation_time),
           columns.own, columns.partition_column, columns.partition_type, options.labels,
-          options.description, options.friendly_name, options.require_filter, options.partition_days
+          options.description, options.friendly_name, options.require_filter, options.partition_days,
+          options.kms_key_name, tables.default_collation_name
         FROM {schema}.TABLES AS tables
         LEFT JOIN (
           SELECT
@@ -62,7 +64,8 @@ def tables_sql(dataset: DatasetRef) -> str:
             MAX(IF(option_name = 'description', option_value, NULL)) AS description,
             MAX(IF(option_name = 'friendly_name', option_value, NULL)) AS friendly_name,
             MAX(IF(option_name = 'require_partition_filter', option_value, NULL)) AS require_filter,
-            MAX(IF(option_name = 'partition_expiration_days', option_value, NULL)) AS partition_days
+            MAX(IF(option_name = 'partition_expiration_days', option_value, NULL)) AS partition_days,
+            MAX(IF(option_name = 'kms_key_name', option_value, NULL)) AS kms_key_name
           FROM {schema}.TABLE_OPTIONS
           GROUP BY table_name
         ) AS options ON options.table_name = tables.table_name"""
@@ -97,9 +100,10 @@ def partitions_sql(dataset: DatasetRef) -> str:
         GROUP BY table_name, partition_id"""
 
 
-def read_partition(row: Cells, dataset: DatasetRef) -> UnitState:
+def read_partition(row: Cells, tables: Mapping[str, TableRef]) -> UnitState:
+    """``tables`` are those asked for, by name: a million partitions share them, and the names of their days."""
     table, partition, *state = row
-    return UnitState(dataset.table(table or "").unit(partition), _state(state))
+    return UnitState(tables[table or ""].unit(None if partition is None else intern(partition)), _state(state))
 
 
 def backup_tables_sql(dataset: DatasetRef) -> str:
@@ -170,12 +174,14 @@ def _shape(kind: str, rows: Sequence[Cells]) -> TableShape:
 
 
 def _options(cells: Cells) -> TableOptions:
-    description, friendly_name, require_filter, partition_days = cells
+    description, friendly_name, require_filter, partition_days, kms_key_name, collation = cells
     return TableOptions(
         description=parse_text(description),
         friendly_name=parse_text(friendly_name),
         require_partition_filter=require_filter == "true",
         partition_expiration_days=None if partition_days is None else float(partition_days),
+        kms_key_name=parse_text(kms_key_name),
+        default_collation=None if collation == "NULL" else collation,
     )
 
 

@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from bbq_dagster.core.catalog import Event
+from bbq_dagster.core.catalog import Event, EventKind
 from bbq_dagster.core.inventory import Dataset, SourceTable, State, TableOptions, TableShape, UnitState
 from bbq_dagster.core.restore_choice import Past
 from bbq_dagster.core.retention import RetentionRecord
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.core.versions import Copy, DatasetRecord, Version
 from bbq_dagster.errors import BbqError
+
+RATE_LIMIT = "rateLimitExceeded"
+"""The reason of a ``Transient`` that says: too many requests, nothing was done, ask more slowly (BigQuery's word)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,12 @@ class Warehouse(Protocol):
     def list_datasets(self, project: str) -> list[Dataset]:
         """All datasets of ``project`` with location and labels, hidden ones included."""
 
+    def find_dataset(self, ref: DatasetRef) -> Dataset | None:
+        """The dataset, or None where the warehouse says that there is none.
+
+        Raises ``Permanent`` where we may not know: it is gone, or hidden from us.
+        """
+
     def table_states(self, project: str, location: str) -> Mapping[TableRef, State]:
         """Rows, bytes and last data write of all live tables of ``project`` in ``location``: one query."""
 
@@ -86,7 +95,7 @@ class Warehouse(Protocol):
         """Create ``destination`` empty, with schema, partitioning and clustering of ``source`` and no expirations.
 
         With ``options`` it is a restored table and gets these; without, it is a backup table with ``description``.
-        Doing it twice is the same as doing it once.
+        Doing it twice is the same as doing it once. ``RATE_LIMIT`` comes back at once, as from ``start_copy``.
         """
 
     def ensure_restore_dataset(self, ref: DatasetRef, *, location: str) -> None:
@@ -95,17 +104,27 @@ class Warehouse(Protocol):
         Raises ``Refused`` where the existing one is in another location.
         """
 
+    def describe_table(self, table: TableRef, options: TableOptions) -> None:
+        """Give a restored table description, friendly name, labels and default collation of ``options``.
+
+        Doing it twice is the same as doing it once.
+        """
+
     def table_shapes(self, dataset: DatasetRef, location: str, tables: Collection[str]) -> Mapping[str, TableShape]:
         """Kind, columns, partitioning and clustering of these tables; missing ones are not in the answer.
 
         One query per 1,000.
         """
 
-    def start_copy(self, copy: Copy, job: JobRef) -> None:
+    def start_copy(self, copy: Copy, job: JobRef) -> CopyStatus | None:
         """Start the copy job; starting the same job twice starts it once, whoever did it first.
 
+        The answer is how the job is, where starting it told that. What BigQuery's rate limits refuse comes back at
+        once, as ``RATE_LIMIT``: the caller knows how fast it asks.
+
         It does with rows that are at the destination what ``copy.writing`` says: ``INTO_EMPTY`` never overwrites, a
-        destination (table or partition) that has data makes the job fail. A copy of a restore creates no table.
+        destination (table or partition) that has data makes the job fail. A copy of a restore creates no table, but
+        for one that is ``INTO_NEW``.
         """
 
     def copy_statuses(self, jobs: Collection[JobRef]) -> Mapping[JobRef, CopyStatus]:
@@ -123,7 +142,10 @@ class Warehouse(Protocol):
         """Delete a table of the backup project; one that is not there is deleted already."""
 
     def delete_partition(self, unit: Unit) -> None:
-        """Delete one partition of a backup table; one that is not there, or whose table is not, is deleted already."""
+        """Delete one partition of a backup table, or of a table that a restore has just made.
+
+        One that is not there, or whose table is not, is deleted already.
+        """
 
 
 class Catalog(Protocol):
@@ -139,8 +161,23 @@ class Catalog(Protocol):
         record before there is one.
         """
 
-    def copy_jobs_since(self, since: datetime) -> int:
-        """How many copy jobs were planned or run since then, failed ones included: what the day's quota has lost."""
+    def scan_records(
+        self, project: str, *, only: Collection[DatasetRef] | None, besides: Collection[DatasetRef]
+    ) -> Mapping[DatasetRef, DatasetRecord]:
+        """What a scan needs of each dataset on record in ``project``, or of these ``only``: one query.
+
+        Datasets ``besides`` are left out where ``only`` is None. Of settled tables the partitions are counted
+        (``DatasetRecord.unread``): ``table_records`` has them.
+        """
+
+    def table_records(self, tables: Collection[TableRef]) -> Mapping[DatasetRef, DatasetRecord]:
+        """What is on record of these tables alone, by dataset: one query per 5,000 tables."""
+
+    def copy_jobs_since(self, since: datetime, *, besides: Collection[str] = ()) -> int:
+        """How many copy jobs were planned or run since then, failed ones included: what the day's quota has lost.
+
+        Those of the copies ``besides`` (their ids) are not counted.
+        """
 
     def append(self, events: Sequence[Event]) -> None:
         """Add events: one load job, all or nothing; the same events twice are stored once."""
@@ -163,8 +200,13 @@ class Catalog(Protocol):
     def holds(self) -> list[Event]:
         """The ``held`` events of the holds that were not released, those past their end included, oldest first."""
 
-    def events_of_version(self, version_id: str) -> list[Event]:
-        """All that is on record of one version, oldest first."""
+    def events_of_versions(self, version_ids: Iterable[str]) -> list[Event]:
+        """All that is on record of these versions, oldest first."""
 
-    def history(self, datasets: Collection[DatasetRef] | None, *, limit: int) -> list[Event]:
-        """The events of these datasets (None: of all), newest first."""
+    def deletions_since(self, since: datetime) -> list[Event]:
+        """The ``version_deleted`` events since then, oldest first."""
+
+    def history(
+        self, datasets: Collection[DatasetRef] | None, *, limit: int, kinds: Collection[EventKind] | None = None
+    ) -> list[Event]:
+        """The events of these kinds of these datasets (None: of all), newest first."""

@@ -22,12 +22,13 @@ from bbq_dagster.apply.pace import Runtime
 from bbq_dagster.core.naming import job_id
 from bbq_dagster.core.versions import Copy
 from bbq_dagster.errors import BbqError, Permanent, Transient
-from bbq_dagster.warehouse.port import JobRef
+from bbq_dagster.warehouse.port import RATE_LIMIT, CopyStatus, JobRef
 from bbq_dagster_tests.builders import BACKUPS, EVENTS, LOCATION, ORDERS, SALES, a_copy
 from bbq_dagster_tests.fakes import FakeClock, FakeWarehouse, a_runtime
 
 TRANSIENT = Transient("backend error", reason="backendError")
 DENIED = Permanent("access denied", reason="accessDenied")
+TOO_MANY = Transient("too many requests", reason=RATE_LIMIT)
 DAYS = [f"202401{day:02}" for day in range(1, 32)]
 
 
@@ -273,6 +274,70 @@ class TestTryingAgain:
 
         with pytest.raises(ZeroDivisionError):
             Run([of_orders()], warehouse, clock)
+
+
+class TestRateLimits:
+    def test_a_start_that_is_refused_costs_no_try(self, warehouse: FakeWarehouse, clock: FakeClock) -> None:
+        warehouse.calls.fail_next("start_copy", TOO_MANY, times=9)
+
+        end = Run([of_orders()], warehouse, clock, max_tries=2).only
+
+        assert isinstance(end, CopyOutcome)
+        assert end.job_id == job_id(a_copy(), tried=0)
+
+    def test_a_creation_that_is_refused_costs_no_try(self, warehouse: FakeWarehouse, clock: FakeClock) -> None:
+        warehouse.calls.fail_next("create_table_like", TOO_MANY, times=9)
+
+        run = Run([of_events(DAYS[:2])], warehouse, clock, max_tries=2)
+
+        assert all(isinstance(end, CopyOutcome) for end in run.ends)
+
+    def test_what_is_refused_for_too_long_is_left_to_the_next_run(
+        self, warehouse: FakeWarehouse, clock: FakeClock
+    ) -> None:
+        warehouse.calls.fail_next("start_copy", TOO_MANY, times=999)
+        began = clock.monotonic()
+
+        end = Run([of_orders()], warehouse, clock, max_tries=2, refused_for=timedelta(minutes=3)).only
+
+        assert end == CopyUnfinished(a_copy(), job_id(a_copy(), tried=0), "too many requests")
+        assert 180 <= clock.monotonic() - began < 200
+
+    def test_refusals_slow_all_starts_down(self, warehouse: FakeWarehouse, clock: FakeClock) -> None:
+        warehouse.calls.fail_next("start_copy", TOO_MANY, times=40)
+        began = clock.monotonic()
+
+        Run(of_plain_tables(warehouse, 200), warehouse, clock, requests_per_second=100)
+
+        assert clock.monotonic() - began > 200 / 100 * 1.5
+        assert len(warehouse.written) == 200
+
+    def test_runs_that_know_of_each_other_begin_with_their_share(
+        self, warehouse: FakeWarehouse, clock: FakeClock
+    ) -> None:
+        Run(of_plain_tables(warehouse, 200), warehouse, clock, requests_per_second=90, concurrent_runs=3)
+
+        assert most_within([at for at, _ in warehouse.starts], 1) <= 30 + 9 + 1
+
+
+def test_a_job_that_is_done_when_it_was_started_is_asked_for_no_more(clock: FakeClock) -> None:
+    warehouse = Prompt(clock, job_seconds=0)
+    warehouse.create_dataset(SALES)
+    warehouse.create_dataset(BACKUPS)
+
+    run = Run(of_plain_tables(warehouse, 20), warehouse, clock)
+
+    assert all(isinstance(end, CopyOutcome) for end in run.ends)
+    assert warehouse.calls.names() == ["start_copy"] * 20
+
+
+class Prompt(FakeWarehouse):
+    """The same warehouse, which tells how a job is when it starts it."""
+
+    def start_copy(self, copy: Copy, job: JobRef) -> CopyStatus | None:
+        super().start_copy(copy, job)
+        self._end_jobs()
+        return self._status(self._jobs[job])
 
 
 class TestCopiesOfAnEarlierRun:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import heapq
+import itertools
 import random
 import threading
 from collections.abc import Generator
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbq_dagster.apply.pace import Backoff, TokenBucket, in_background
+from bbq_dagster.apply.pace import Backoff, Pace, Rate, TokenBucket, in_background
 
 ROUNDING = 1e-6
 """What rounding may shift an instant by."""
@@ -51,6 +53,94 @@ def test_within_is_a_limit_for_any_ten_seconds(count: int, at_once: int) -> None
 
     assert used.count(0.0) == at_once
     assert max(sum(start <= at < start + 10 for at in used) for start in used) <= count
+
+
+def test_a_bucket_goes_on_at_another_rate() -> None:
+    bucket = TokenBucket(rate=10)
+    bucket.take(0)
+    bucket.turn_to(2)
+
+    assert [bucket.take(0), bucket.take(0)] == pytest.approx([0.1, 0.6])
+
+
+@given(answers=st.lists(st.booleans(), max_size=300), highest=st.floats(0.1, 1000), share=st.floats(0.01, 1))
+def test_a_rate_falls_when_refused_and_rises_when_granted_within_its_bounds(
+    answers: list[bool], highest: float, share: float
+) -> None:
+    rate = Rate(highest, max(highest * share, min(1, highest)))
+    for granted in answers:
+        after = rate.granted() if granted else rate.refused(sent_at_rate=rate.per_second)
+
+        assert min(1, highest) <= after.per_second <= highest
+        assert after.per_second >= rate.per_second if granted else after.per_second <= rate.per_second
+        rate = after
+
+
+@given(refusals=st.integers(1, 500), highest=st.floats(10, 1000))
+def test_answers_to_what_was_sent_at_one_rate_leave_six_tenths_of_it(refusals: int, highest: float) -> None:
+    rate = Rate(highest, highest)
+    for _ in range(refusals):
+        rate = rate.refused(sent_at_rate=highest)
+
+    assert rate.per_second >= 0.6 * highest
+
+
+def test_a_late_refusal_of_what_was_sent_at_a_higher_rate_raises_nothing() -> None:
+    assert Rate(100, 20).refused(sent_at_rate=100).per_second == 20
+
+
+def test_a_rate_of_a_third_that_nobody_refuses_is_whole_within_half_a_minute() -> None:
+    rate, seconds = Rate(98, 98 / 3), 0.0
+    while rate.per_second < 98:
+        seconds += 1 / rate.per_second
+        rate = rate.granted()
+
+    assert 15 < seconds < 30
+
+
+@pytest.mark.parametrize(
+    ("users", "begin_at", "answer_seconds", "allowed", "least_granted", "most_refused"),
+    [
+        pytest.param(1, 98, 0.02, 100, 97, 0, id="alone, below what is allowed"),
+        pytest.param(1, 98, 0.02, 40, 38, 0.025, id="alone, with less than was thought"),
+        pytest.param(3, 98 / 3, 0.02, 100, 95, 0.01, id="three who know of each other"),
+        pytest.param(3, 98 / 3, 0.5, 100, 90, 0.02, id="three who know of each other, and slow answers"),
+        pytest.param(3, 98, 0.02, 100, 95, 0.02, id="three who do not"),
+        pytest.param(8, 98 / 8, 0.02, 100, 90, 0.02, id="eight who know of each other"),
+    ],
+)
+def test_users_of_one_limit_use_it_and_are_rarely_refused(
+    users: int, begin_at: float, answer_seconds: float, allowed: float, least_granted: float, most_refused: float
+) -> None:
+    granted, refused = a_minute_of([Pace(Rate(98, begin_at)) for _ in range(users)], answer_seconds, allowed)
+
+    assert granted / 60 >= least_granted
+    assert refused / (granted + refused) <= most_refused
+
+
+def a_minute_of(paces: list[Pace], answer_seconds: float, allowed: float) -> tuple[int, int]:
+    """How many requests a server that allows so many per second grants and refuses. Nobody is ever out of requests."""
+    dice, order = random.Random(1), itertools.count()
+    server, counts = TokenBucket(rate=allowed, burst=allowed), [0, 0]
+    due: list[tuple[float, int, Pace, bool | None, float]] = []
+    for pace in paces:
+        heapq.heappush(due, (dice.uniform(0, 0.3), next(order), pace, None, 0))
+    while due[0][0] < 60:
+        now, _, pace, is_granted, rate = heapq.heappop(due)
+        if is_granted is not None:
+            pace.granted() if is_granted else pace.refused(sent_at_rate=rate)
+        elif pace.free_at(now) > now:
+            heapq.heappush(due, (pace.free_at(now), next(order), pace, None, 0))
+        else:
+            pace.take(now)
+            is_granted = server.free_at(now) <= now
+            if is_granted:
+                server.take(now)
+            counts[not is_granted] += 1
+            answered_at = now + answer_seconds * dice.uniform(0.5, 1.5)
+            heapq.heappush(due, (answered_at, next(order), pace, is_granted, pace.per_second))
+            heapq.heappush(due, (now, next(order), pace, None, 0))
+    return counts[0], counts[1]
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(0, 1), (-1, 1), (1, 0), (float("nan"), 1)])

@@ -25,23 +25,28 @@ from bbq_dagster_tests.builders import EVENTS, ORDERS, SALES
 from bbq_dagster_tests.core.restoring import FLAT, Story, a_request, facts
 from bbq_dagster_tests.fakes import Calls, Crash, FakeCatalog, FakeClock, FakeWarehouse, a_runtime
 
+ROLLING = SALES.table("rolling")
 LAB = DatasetRef("acme-lab", "sales")
 DAYS = [f"202401{day:02}" for day in range(1, 9)]
 INTO_LAB = RestoreRequest(what=(Scope(SALES),), target=Target(project="acme-lab"))
 
 
 class World:
-    """Two days of backups: a flat table, a partitioned one with a day that changed, and one with a null partition."""
+    """Two days of backups: a flat table, a partitioned one with a day that changed, one with a null partition, and one
+    whose oldest day is gone by then."""
 
     def __init__(self) -> None:
         self.clock, self.calls = FakeClock(), Calls()
         self.warehouse = FakeWarehouse(self.clock, self.calls, job_seconds=3)
         self.catalog = FakeCatalog(self.calls)
         self.warehouse.create_dataset(SALES)
-        self.warehouse.create_table(ORDERS, rows=3)
+        self.warehouse.create_table(ORDERS, rows=3, labels={"team": "sales"})
         self.warehouse.create_partitioned_table(EVENTS, dict.fromkeys(DAYS, 1))
         self.warehouse.create_partitioned_table(SALES.table("logs"), {"20240101": 4, NULL_PARTITION: 2})
+        self.warehouse.create_partitioned_table(ROLLING, dict.fromkeys(DAYS[:5], 1))
         self.back_up()
+        self.warehouse.delete_partition(ROLLING.unit(DAYS[0]))
+        self.warehouse.write(ROLLING.unit(DAYS[3]), rows=7)
         self.warehouse.write(EVENTS.unit(DAYS[2]), rows=20)
         self.warehouse.write(SALES.table("logs").unit("20240101"), rows=5)
         self.back_up()
@@ -83,7 +88,7 @@ class World:
         self.clock.sleep(60)
 
     def held(self, dataset: DatasetRef = LAB) -> dict[str, dict[str | None, int | None]]:
-        return {name: self.warehouse.held_by(dataset.table(name)) for name in ("orders", "events", "logs")}
+        return {name: self.warehouse.held_by(dataset.table(name)) for name in AS_IT_WAS}
 
     def written(self) -> Counter[str]:
         """How often each place of the target was written."""
@@ -95,8 +100,11 @@ AS_IT_WAS = {
     "orders": {None: 3},
     "events": dict.fromkeys(DAYS, 1) | {DAYS[2]: 20},
     "logs": {"20240101": 5, NULL_PARTITION: 2},
+    "rolling": dict.fromkeys(DAYS[1:5], 1) | {DAYS[3]: 7},
 }
-ONCE = {"orders": 1, "events": 1, f"events${DAYS[2]}": 1, "logs": 1, "logs$20240101": 1}
+ONCE = dict.fromkeys(
+    ["orders", "events", f"events${DAYS[2]}", "logs", "logs$20240101", "rolling", f"rolling${DAYS[3]}"], 1
+)
 
 
 def test_the_dataset_is_there_again_in_another_project() -> None:
@@ -105,7 +113,7 @@ def test_the_dataset_is_there_again_in_another_project() -> None:
     report = world.restore(world.plan())
 
     assert report.ok
-    assert len(report.done) == 5
+    assert len(report.done) == len(ONCE)
     assert world.held() == AS_IT_WAS
     assert world.written() == ONCE
 
@@ -118,7 +126,7 @@ def test_the_same_plan_again_does_nothing() -> None:
     again = world.restore(plan)
 
     assert again.ok
-    assert (len(again.done), again.done_before) == (0, 5)
+    assert (len(again.done), again.done_before) == (0, len(ONCE))
     assert world.written() == ONCE
 
 
@@ -181,7 +189,7 @@ def test_one_failing_item_stops_no_other_and_is_tried_anew_by_the_next_run() -> 
     second = world.restore(plan)
 
     assert [(item.target.key, item.error) for item in first.failed] == [("orders", "accessDenied: not yours")]
-    assert len(first.done) == 4
+    assert len(first.done) == len(ONCE) - 1
     assert (statuses["orders"].state, statuses["orders"].message) == (ItemState.FAILED, "accessDenied: not yours")
     assert [item.target.key for item in second.done] == ["orders"]
     assert world.held() == AS_IT_WAS
@@ -208,7 +216,63 @@ def test_a_dataset_that_cannot_be_created_fails_its_items_by_name() -> None:
     report = world.restore(plan)
 
     assert {item.error for item in report.failed} == {"no permission"}
-    assert len(report.failed) == 5
+    assert len(report.failed) == len(ONCE)
+
+
+def test_a_table_that_is_not_partitioned_is_made_by_its_copy_job_and_described_then() -> None:
+    world = World()
+    plan = world.plan(INTO_LAB)
+    world.calls.log.clear()
+    world.restore(plan)
+
+    created = [about for name, about in world.calls.log if name == "create_table_like"]
+    described = [about for name, about in world.calls.log if name == "describe_table"]
+    assert sorted(created) == [str(LAB.table(name)) for name in ("events", "logs", "rolling")]
+    assert described == [str(LAB.table("orders"))]
+
+
+def test_a_table_that_could_not_be_described_is_described_by_the_next_run_and_not_copied_again() -> None:
+    world = World()
+    plan = world.plan()
+    world.calls.fail_next("describe_table", Transient("not now"))
+
+    first = world.restore(plan)
+    second = world.restore(plan)
+
+    assert [(item.target.key, item.error) for item in first.unfinished] == [
+        ("orders", "copied, and not finished: not now")
+    ]
+    assert second.ok
+    assert world.written() == ONCE
+
+
+def test_a_partition_that_was_gone_by_then_comes_along_and_is_removed() -> None:
+    world = World()
+    plan = world.plan()
+    world.calls.log.clear()
+
+    report = world.restore(plan)
+
+    removed = [about for name, about in world.calls.log if name == "delete_partition"]
+    assert report.ok
+    assert removed == [str(LAB.table("rolling").unit(DAYS[0]))]
+    assert world.held()["rolling"] == AS_IT_WAS["rolling"]
+
+
+def test_a_partition_that_came_along_and_could_not_be_removed_is_no_success() -> None:
+    world = World()
+    plan = world.plan()
+    world.calls.fail_next("delete_partition", Permanent("no permission"))
+
+    first = world.restore(plan)
+    second = world.restore(plan)
+
+    assert [(item.target.key, item.error) for item in first.unfinished] == [
+        ("rolling", "copied, and not finished: no permission"),
+        (f"rolling${DAYS[3]}", "it goes over the rest of its table, which is not there yet"),
+    ]
+    assert second.ok
+    assert world.held() == AS_IT_WAS
 
 
 def test_a_target_that_is_not_as_its_version_is_no_success() -> None:
@@ -240,8 +304,8 @@ def test_a_restore_counts_against_the_quota_of_copy_jobs() -> None:
     plan = world.plan()
     world.restore(plan)
 
-    assert len(world.catalog.of_kind(EventKind.RESTORE_PLANNED)) == 5
-    assert world.catalog.copy_jobs_since(plan.planned_at) - before == 5
+    assert len(world.catalog.of_kind(EventKind.RESTORE_PLANNED)) == len(ONCE)
+    assert world.catalog.copy_jobs_since(plan.planned_at) - before == len(ONCE)
 
 
 @pytest.mark.parametrize(

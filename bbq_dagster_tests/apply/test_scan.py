@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 
 from bbq_dagster.apply.backup import apply_backup
-from bbq_dagster.apply.scan import ProjectScan, Scope, scan_project
-from bbq_dagster.core.plan import DatasetFailure, Quota, plan_backup
+from bbq_dagster.apply.scan import ProjectScan, ScanProgress, Scope, scan_project, scan_projects
+from bbq_dagster.core.changes import DatasetChanges
+from bbq_dagster.core.plan import DatasetFailure, ProjectFailure, Quota, plan_backup
 from bbq_dagster.core.tables import DatasetRef, TableRef
 from bbq_dagster.errors import Permanent, Refused, Transient
 from bbq_dagster_tests.builders import EVENTS, ORDERS, SALES
@@ -91,7 +92,7 @@ def test_a_day_without_changes_costs_a_query_per_dataset_and_location(world: Wor
         "list_tables",
         "list_tables",
         "list_tables",
-        "records",
+        "scan_records",
         "table_states",
         "table_states",
     ]
@@ -146,9 +147,7 @@ def test_a_dataset_that_was_asked_for_and_is_not_there_is_a_failure(world: World
     scan = world.scan(only=[STOCK, gone])
 
     assert datasets_of(scan) == [STOCK]
-    assert scan.failures == (
-        DatasetFailure(gone, "it is not among the datasets of its project: it is gone, or we may not see it"),
-    )
+    assert scan.failures == (DatasetFailure(gone, "there is no such dataset, and nothing of it is on record"),)
 
 
 @pytest.mark.parametrize("call", ["list_tables", "list_partitions"])
@@ -168,7 +167,7 @@ def test_a_location_that_fails_takes_its_datasets_along(world: World) -> None:
     assert [failure.dataset for failure in scan.failures] == [SALES, STOCK]
 
 
-@pytest.mark.parametrize("call", ["list_datasets", "records"])
+@pytest.mark.parametrize("call", ["list_datasets", "scan_records"])
 def test_what_concerns_the_whole_project_is_raised(call: str, world: World) -> None:
     world.calls.fail_next(call, DENIED)
 
@@ -190,11 +189,11 @@ def test_the_backup_project_is_never_looked_at(world: World) -> None:
     assert world.calls.log == []
 
 
-def test_an_empty_project_needs_no_record(world: World) -> None:
+def test_an_empty_project_has_nothing_to_look_at(world: World) -> None:
     scan = scan_project(world.warehouse, world.catalog, "acme-lab", now=world.clock.now(), backup_project="acme-backup")
 
     assert scan == ProjectScan()
-    assert world.calls.names() == ["list_datasets"]
+    assert world.calls.names() == ["list_datasets", "scan_records"]
 
 
 def test_the_wait_for_streamed_rows_is_that_of_the_scope(world: World) -> None:
@@ -206,3 +205,129 @@ def test_the_wait_for_streamed_rows_is_that_of_the_scope(world: World) -> None:
 
     assert "events$__UNPARTITIONED__" not in {change.unit.key for change in patient.datasets[0].changes.to_copy}
     assert "events$__UNPARTITIONED__" in {change.unit.key for change in hasty.datasets[0].changes.to_copy}
+
+
+def changes_of(scan: ProjectScan, dataset: DatasetRef) -> DatasetChanges:
+    (changes,) = [scanned.changes for scanned in scan.datasets if scanned.changes.inventory.dataset.ref == dataset]
+    return changes
+
+
+def test_what_moved_is_read_from_the_record_in_one_query(world: World) -> None:
+    world.back_up()
+    for dataset in (SALES, STOCK):
+        world.warehouse.write(dataset.table("events").unit("20240131"), rows=9)
+    world.scan()
+
+    assert [about for name, about in world.calls.log if name == "table_records"] == ["2"]
+
+
+def test_a_settled_table_that_is_dropped_vanishes_unit_by_unit(world: World) -> None:
+    world.back_up()
+    world.warehouse.delete_table(EVENTS)
+    scan = world.scan()
+
+    assert {gone.unit.key for gone in changes_of(scan, SALES).vanished} == {"events$20240131", "events$20240201"}
+
+
+def test_a_settled_table_that_is_excluded_now_is_left_as_it_is(world: World) -> None:
+    world.back_up()
+    scan = world.scan(select=Scope(excluded_table=lambda ref: "excluded by 'e*'" if ref == EVENTS else None))
+
+    assert changes_of(scan, SALES).vanished == ()
+    assert "table_records" not in world.calls.names()
+
+
+def test_a_dataset_that_is_gone_has_vanished_with_all_its_units(world: World) -> None:
+    world.back_up()
+    world.warehouse.drop_dataset(SALES)
+    scan = world.scan()
+
+    sales = changes_of(scan, SALES)
+    assert sales.is_gone
+    assert {(gone.unit.key, gone.reason) for gone in sales.vanished} == {
+        (key, "its dataset is gone") for key in ("orders", "events$20240131", "events$20240201")
+    }
+    assert scan.failures == ()
+
+
+def test_a_dataset_that_is_gone_vanishes_once_and_is_asked_for_every_time(world: World) -> None:
+    """Retention trusts a look for some days only: that it is still gone has to be seen."""
+    world.back_up()
+    world.warehouse.drop_dataset(SALES)
+    world.back_up()
+    scan = world.scan()
+
+    assert changes_of(scan, SALES).vanished == ()
+    assert world.calls.names().count("find_dataset") == 1
+    assert "table_records" not in world.calls.names()
+
+
+def test_a_dataset_that_we_may_not_see_is_not_called_gone(world: World) -> None:
+    world.back_up()
+    world.warehouse.drop_dataset(SALES)
+    world.calls.fail_next("find_dataset", DENIED, about=SALES)
+    scan = world.scan()
+
+    assert datasets_of(scan) == [FINANCE, STOCK]
+    assert scan.failures == (DatasetFailure(SALES, "it is gone, or we may not see it: access denied"),)
+
+
+def test_a_dataset_that_comes_back_is_copied_again(world: World) -> None:
+    world.back_up()
+    world.warehouse.drop_dataset(SALES)
+    world.back_up()
+    world.warehouse.create_dataset(SALES, location="EU")
+    world.warehouse.create_table(ORDERS, rows=3)
+    scan = world.scan()
+
+    assert [change.unit for change in changes_of(scan, SALES).to_copy] == [ORDERS.unit()]
+
+
+def test_an_excluded_dataset_that_is_gone_keeps_its_versions_as_they_are(world: World) -> None:
+    world.back_up()
+    world.warehouse.drop_dataset(FINANCE)
+    scan = world.scan(select=Scope(excluded_dataset=lambda ref: "excluded" if ref == FINANCE else None))
+
+    assert (datasets_of(scan), scan.failures) == ([SALES, STOCK], ())
+    assert "find_dataset" not in world.calls.names()
+
+
+def test_progress_names_every_dataset_and_counts_tables(world: World) -> None:
+    told: list[ScanProgress] = []
+    scan_project(
+        world.warehouse,
+        world.catalog,
+        "acme-shop",
+        now=world.clock.now(),
+        backup_project="acme-backup",
+        on_progress=told.append,
+    )
+
+    assert [str(progress) for progress in told] == [
+        "acme-shop: listing tables, 1 of 3 datasets, 2 tables",
+        "acme-shop: listing tables, 2 of 3 datasets, 4 tables",
+        "acme-shop: listing tables, 3 of 3 datasets, 6 tables",
+        "acme-shop: detecting changes, 1 of 3 datasets, 2 tables",
+        "acme-shop: detecting changes, 2 of 3 datasets, 4 tables",
+        "acme-shop: detecting changes, 3 of 3 datasets, 6 tables",
+    ]
+
+
+def test_a_project_that_fails_is_named_and_stops_no_other_one() -> None:
+    def scan(project: str, only: Collection[DatasetRef] | None) -> ProjectScan:
+        if project == "acme-closed":
+            raise DENIED
+        return ProjectScan(failures=(DatasetFailure(SALES, "quota"),))
+
+    scans = scan_projects({"acme-closed": None, "acme-shop": None}, scan)
+
+    assert scans.projects_failed == (ProjectFailure("acme-closed", "access denied"),)
+    assert scans.failures == (DatasetFailure(SALES, "quota"),)
+
+
+def test_where_every_project_fails_the_error_is_raised() -> None:
+    def scan(project: str, only: Collection[DatasetRef] | None) -> ProjectScan:
+        raise DENIED
+
+    with pytest.raises(Permanent, match="access denied"):
+        scan_projects({"acme-closed": None, "acme-shop": None}, scan)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bbq_dagster.cli.output import jsonable, show_table, size
+from bbq_dagster.cli.output import jsonable, show_table
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
+from bbq_dagster.core.wording import size
 
 ORDERS = TableRef("acme-shop", "sales", "orders")
 NOON = datetime(2026, 3, 2, 12, 0, 0, 123, tzinfo=UTC)

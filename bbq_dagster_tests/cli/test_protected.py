@@ -28,7 +28,7 @@ def test_status_as_json_has_one_object_per_table(house: House, bbq: Bbq) -> None
 
     assert isinstance(statuses, list)
     assert [list(status) for status in statuses] == 2 * [
-        ["table", "units", "rows", "size_bytes", "newest_at", "oldest_at", "gone", "failed", "unfinished"]
+        ["table", "units", "rows", "size_bytes", "newest_at", "oldest_at", "gone", "failed", "unfinished", "looked_at"]
     ]
     assert [(status["table"], status["units"]) for status in statuses] == [(DAYS, 3), (ORDERS, 1)]
     assert statuses[0]["newest_at"].endswith("+00:00")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from bbq_dagster.core.tables import DatasetRef
 from bbq_dagster_tests.cli.conftest import Bbq
 from bbq_dagster_tests.e2e.house import SHOP, House
 
 ORDERS = f"{SHOP}.sales.orders"
+SALES = DatasetRef(SHOP, "sales")
 RULES = "defaults: {policy: {retention: {keep_last: 1}}}\n"
 
 
@@ -53,8 +55,8 @@ def test_what_could_not_be_deleted_is_named_and_the_run_is_done_in_part(shop: Ho
     answer = bbq("retention", "apply")
 
     assert answer.code == 1
-    assert "1 versions deleted" in answer.out
-    assert "1 places could not be deleted" in answer.out
+    assert "1 version deleted" in answer.out
+    assert "1 place could not be deleted" in answer.out
 
 
 def test_a_hold_is_placed_listed_and_released(shop: House, bbq: Bbq) -> None:
@@ -71,6 +73,59 @@ def test_a_hold_is_placed_listed_and_released(shop: House, bbq: Bbq) -> None:
     assert bbq("hold", "list").out == "nothing is held\n"
 
 
+@pytest.fixture
+def deleted(shop: House, bbq: Bbq) -> str:
+    """The run that deleted two versions of orders, by the clock of `bbq`."""
+    shop.bigquery.use_real_clock()
+    answer = bbq("retention", "apply", "--json").json
+    assert isinstance(answer, dict)
+    return str(answer["run_id"])
+
+
+def test_what_a_run_deleted_can_be_looked_at_and_brought_back(shop: House, deleted: str, bbq: Bbq) -> None:
+    shown = bbq("undelete", "--run", deleted, "--dry-run")
+    meanwhile = len(shop.versions(ORDERS))
+    answer = bbq("undelete", "--run", deleted)
+
+    assert "2 versions from 2 backup tables; 0 cannot be brought back" in shown.out
+    assert meanwhile == 1
+    assert answer.code == 0
+    assert "2 versions back, 0 not" in answer.out
+    assert "bbq hold add" in answer.err
+    assert len(shop.versions(ORDERS)) == 3
+
+
+def test_what_cannot_come_back_is_named_beside_what_does(shop: House, deleted: str, bbq: Bbq) -> None:
+    plan = bbq("undelete", "nobody", "--table", ORDERS, "--dry-run", "--json").json
+    answer = bbq("undelete", "nobody", "--table", ORDERS, "--json")
+
+    assert isinstance(plan, dict)
+    assert isinstance(answer.json, dict)
+    assert answer.code == 1
+    assert {item["version_id"] for item in plan["bring_back"]} == {item["version_id"] for item in answer.json["back"]}
+    assert len(answer.json["back"]) == 2
+    assert [item["version_id"] for item in answer.json["refused"]] == ["nobody"]
+    assert (answer.json["ok"], answer.json["failures"]) == (False, [])
+
+
+def test_what_was_deleted_is_in_the_history_with_its_id(shop: House, deleted: str, bbq: Bbq) -> None:
+    events = bbq("catalog", "history", "--event", "version_deleted", "--json").json
+    shown = bbq("catalog", "history", "--event", "version_deleted").out
+
+    assert isinstance(events, list)
+    assert {event["event"] for event in events} == {"version_deleted"}
+    assert {event["run_id"] for event in events} == {deleted}
+    assert all(event["version_id"] in shown for event in events)
+
+
+def test_status_says_when_a_dataset_was_last_looked_at(shop: House, bbq: Bbq) -> None:
+    statuses = bbq("status", "--json").json
+
+    assert isinstance(statuses, list)
+    assert {line["looked_at"] for line in statuses} == {shop.stack.catalog.records(None)[SALES].scanned_at.isoformat()}  # type: ignore[union-attr]
+    assert "last looked at" in bbq("status").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -80,7 +135,9 @@ def test_a_hold_is_placed_listed_and_released(shop: House, bbq: Bbq) -> None:
         pytest.param(("hold", "add", ORDERS, "--reason", "r", "--until", "soon"), "not a time: 'soon'", id="no time"),
         pytest.param(("hold", "add", ORDERS, "--reason", "r", "--until", "2020-01-01"), "is past", id="past"),
         pytest.param(("hold", "release", "abc"), "there is no hold abc", id="no hold"),
-        pytest.param(("undelete", "abc"), "there was never a version abc", id="no version to bring back"),
+        pytest.param(("undelete", "abc"), "abc: there was never such a version", id="no version to bring back"),
+        pytest.param(("undelete",), "nothing is named", id="nothing to bring back"),
+        pytest.param(("undelete", "--run", "r"), "was deleted by run r in the last 7 days", id="no such run"),
         pytest.param(("retention", "plan", "--project", "nope"), "nope is not a source", id="no source"),
     ],
 )

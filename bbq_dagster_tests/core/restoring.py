@@ -16,7 +16,7 @@ from bbq_dagster.core.restore import RestorePlan, TableFacts, World, plan_restor
 from bbq_dagster.core.restore_choice import Choice, Gone, Past, choose_versions
 from bbq_dagster.core.restore_request import RestoreRequest, Scope
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
-from bbq_dagster.core.versions import Absence, Version
+from bbq_dagster.core.versions import Absence, Version, Writing
 
 SALES = DatasetRef("acme-shop", "sales")
 ORDERS, EVENTS = SALES.table("orders"), SALES.table("events")
@@ -114,9 +114,14 @@ def a_request(*what: str, **given: Any) -> RestoreRequest:
     return RestoreRequest(what=tuple(map(Scope.parse, what or (str(SALES),))), **given)
 
 
+_OVER_ROWS = (Writing.REPLACE, Writing.APPEND)
+
+
 def jobs_of(plan: RestorePlan) -> list[str]:
     """Each copy job as ``backup$p -> target$p``, with how it writes where that is not into an empty place."""
     return [
-        f"{item.source.key} -> {item.target.key}" + ("" if item.writing == "into empty" else f" ({item.writing})")
+        f"{item.source.key} -> {item.target.key}"
+        + (f" ({item.writing})" if item.writing in _OVER_ROWS else "")
+        + "".join(f", without {unit.partition}" for unit in item.removed)
         for item in plan.items
     ]

@@ -250,7 +250,7 @@ def test_nothing_on_record_is_an_empty_record() -> None:
 
 
 def test_a_scan_alone_says_nothing_of_any_unit() -> None:
-    assert fold_record([EVERY_KIND[0]]) == DatasetRecord()
+    assert fold_record([EVERY_KIND[0]]) == DatasetRecord(scanned_at=NOW)
 
 
 @pytest.mark.parametrize("copy", [ONE, PARTITION, WHOLE], ids=["a table", "a partition", "a whole table"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -14,12 +15,14 @@ from bbq_dagster.core.changes import (
     DatasetChanges,
     Vanished,
     Verdict,
+    dataset_is_gone,
     detect_change,
     detect_changes,
     needs_partition_list,
     settled_tables,
+    tables_to_read,
 )
-from bbq_dagster.core.inventory import LeftOut, SourceTable, State, UnitState
+from bbq_dagster.core.inventory import Dataset, Inventory, LeftOut, SourceTable, State, UnitState
 from bbq_dagster.core.tables import NULL_PARTITION, UNPARTITIONED, TableRef, Unit
 from bbq_dagster.core.versions import Absence, DatasetRecord, Version
 from bbq_dagster_tests.core import strategies as some
@@ -47,6 +50,7 @@ from bbq_dagster_tests.core.strategies import (
 )
 
 VIEW = "VIEW"
+SETTLED = a_partitioned_table()
 VERSION = a_version(ORDERS.unit())
 EMPTY_VERSION = a_version(ORDERS.unit(), rows=0, size_bytes=0)
 FIRST, SECOND = days(2)
@@ -792,3 +796,47 @@ def test_a_table_is_settled_only_with_every_unit_protected_or_empty(scan: Scan) 
     unprotected = {change.unit.table for change in changes.changes if change.verdict not in at_rest}
 
     assert not unprotected & {table.ref for table in settled_tables(changes, frozenset())}
+
+
+def settled_and_unread(*tables: SourceTable, units: int, absent: Sequence[Unit] = ()) -> DatasetRecord:
+    return DatasetRecord(
+        settled={table.ref: (table.created_at, table.state) for table in tables},
+        unread={table.ref: units for table in tables},
+        absent=dict.fromkeys(absent, Absence.VANISHED),
+    )
+
+
+@pytest.mark.parametrize(
+    ("tables", "left_out", "absent", "expected"),
+    [
+        pytest.param([SETTLED], [], [], [], id="unmoved"),
+        pytest.param([replace(SETTLED, state=State(9, 90, NOW))], [], [], [EVENTS], id="moved"),
+        pytest.param([replace(SETTLED, partition_column=None)], [], [], [EVENTS], id="not partitioned any more"),
+        pytest.param([], [], [], [EVENTS], id="gone"),
+        pytest.param([], [], [EVENTS.unit("20240131")], [EVENTS], id="gone, a part of it recorded"),
+        pytest.param([], [], [EVENTS.unit(day) for day in ("20240131", "20240201")], [], id="gone, all recorded"),
+        pytest.param([], [LeftOut(EVENTS, "excluded", by_choice=True)], [], [], id="excluded by choice"),
+        pytest.param([], [LeftOut(EVENTS, "a view")], [], [EVENTS], id="a view has its name"),
+    ],
+)
+def test_units_of_a_settled_table_are_read_where_it_moved_or_is_gone(
+    tables: list[SourceTable], left_out: list[LeftOut], absent: list[Unit], expected: list[TableRef]
+) -> None:
+    inventory = Inventory(Dataset(SALES, "EU"), tuple(tables), tuple(left_out))
+
+    assert tables_to_read(inventory, settled_and_unread(SETTLED, units=2, absent=absent)) == expected
+
+
+def test_of_a_dataset_that_is_gone_every_unit_vanishes_once() -> None:
+    gone, emptied, known = (ORDERS.in_dataset.table(name).unit() for name in ("a", "b", "c"))
+    record = DatasetRecord(
+        latest={unit: a_version(unit) for unit in (emptied, gone, known)},
+        absent={emptied: Absence.EMPTIED, known: Absence.VANISHED},
+    )
+    changes = dataset_is_gone(SALES, record)
+
+    assert changes.is_gone
+    assert [(item.unit, item.reason) for item in changes.vanished] == [
+        (gone, "its dataset is gone"),
+        (emptied, "its dataset is gone"),
+    ]

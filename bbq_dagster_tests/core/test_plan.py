@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -424,6 +427,15 @@ def test_a_quota_is_what_the_last_day_left_of_it(per_day: int, used: int, expect
     assert Quota.of_day(per_day, used=used) == expected
 
 
+def a_day_of(dataset: str, *, tables: int, captured_at: datetime, only: Collection[str] | None = None) -> Scan:
+    """A dataset of tables that were all captured at one moment, and those of ``only`` (None: all) written since."""
+    ref = DatasetRef("acme-shop", dataset)
+    names = [f"t{number}" for number in range(tables)]
+    seen = [a_table(ref.table(name), MOVED if only is None or name in only else a_state()) for name in names]
+    versions = [a_version(ref.table(name).unit(), captured_at=captured_at) for name in names]
+    return a_scan(*seen, dataset=a_dataset(ref), record=a_record(*versions))
+
+
 def two_tables() -> Scan:
     """``orders`` was captured last an hour before ``clicks`` was; both were written since."""
     clicks = SALES.table("clicks")
@@ -560,6 +572,87 @@ def test_a_table_with_more_changed_partitions_than_a_day_has_copy_jobs_does_not_
     (backup,) = planned(with_partitions(11, of=100), quota=Quota(per_day, per_day)).backups
 
     assert backup.why_so == expected
+
+
+def test_a_backup_table_takes_so_many_copy_jobs_and_further_partitions_go_into_another() -> None:
+    plan = planned(with_partitions(5, of=20), quota=Quota(10, 10, jobs_per_table=2))
+
+    assert [[unit.unit for unit in backup.units] for backup in plan.backups] == [days(5)[:2], days(5)[2:4], days(5)[4:]]
+    assert len({backup.destination for backup in plan.backups}) == 3
+    assert {backup.why_so for backup in plan.backups} == {
+        "2 of 20 partitions: a copy job each",
+        "1 of 20 partitions: a copy job each",
+    }
+
+
+def test_an_empty_table_that_was_asked_for_is_called_empty_and_is_copied() -> None:
+    scan = a_scan(a_table(state=EMPTY))
+    changes, _ = request(scan.changes(), [ORDERS.unit()], by="ada")
+
+    assert [(change.verdict, change.reason) for change in changes.changes] == [
+        (Verdict.REQUESTED, "requested by ada (empty)")
+    ]
+
+
+def test_a_copy_of_a_whole_table_is_one_job_however_many_partitions_it_has() -> None:
+    (backup,) = planned(with_partitions(5, of=5), quota=Quota(10, 10, jobs_per_table=2)).backups
+
+    assert len(backup.units) == 5
+
+
+@pytest.mark.parametrize(
+    ("left", "per_day", "expected"),
+    [
+        pytest.param(4, 4, None, id="all fits"),
+        pytest.param(0, 4, "all that is wanted now: 2 days at 4 copies a day", id="the day is used up"),
+        pytest.param(1, 2, "all that is wanted now: 3 days at 2 copies a day", id="half of the day is used up"),
+        pytest.param(1, 1, "all that is wanted now: 4 days at 1 copies a day", id="a copy a day"),
+    ],
+)
+def test_a_plan_that_does_not_fit_says_how_many_days_it_takes(left: int, per_day: int, expected: str | None) -> None:
+    forecast = planned(a_day_of("a", tables=4, captured_at=CAPTURED), quota=Quota(left, per_day)).forecast
+
+    assert (None if forecast is None else str(forecast)) == expected
+
+
+def test_the_first_full_backup_has_a_forecast() -> None:
+    scan = a_scan(*(a_table(SALES.table(f"t{number}")) for number in range(12)), record=a_record())
+
+    assert str(planned(scan, quota=Quota(3, 3)).forecast) == "first full backup: 4 days at 3 copies a day"
+
+
+def test_unfinished_copies_are_in_the_forecast() -> None:
+    scan = a_scan(a_table(), record=a_record(unfinished=[a_copy(EVENTS.unit()), a_copy(EVENTS.unit("20260101"))]))
+    forecast = planned(scan, quota=Quota(2, 2)).forecast
+
+    assert forecast is not None
+    assert (forecast.copy_jobs, forecast.days) == (3, 2)
+
+
+def test_the_longest_unprotected_and_the_datasets_take_turns() -> None:
+    old = a_day_of("a", tables=6, captured_at=CAPTURED - 9 * HOUR)
+    young = a_day_of("b", tables=6, captured_at=CAPTURED)
+    plan = planned(old, young, quota=Quota(6, 100))
+
+    assert sorted(f"{unit.table.dataset}.{unit.table.table}" for unit in copied(plan)) == [
+        *(f"a.t{number}" for number in range(5)),
+        "b.t0",
+    ]
+
+
+def test_a_dataset_that_never_stops_growing_starves_no_other_one() -> None:
+    """Every day 30 new tables in ``a``, and 10 copy jobs; the eight tables of ``b`` were captured long ago."""
+    growing = DatasetRef("acme-shop", "a")
+    left = {f"t{number}" for number in range(8)}
+    for day in range(4):
+        new = [a_table(growing.table(f"t{day}_{number}")) for number in range(30)]
+        scans = [
+            a_scan(*new, dataset=a_dataset(growing)),
+            a_day_of("b", tables=8, captured_at=CAPTURED, only=left),
+        ]
+        left -= {unit.table.table for unit in copied(planned(*scans, quota=Quota(10, 10))) if unit.table.dataset == "b"}
+
+    assert not left
 
 
 # On demand
@@ -740,6 +833,55 @@ def test_more_quota_never_takes_a_unit_out_of_a_plan(scan: Scan, left: int, more
     larger = planned(scan, quota=Quota(left + more, 20))
 
     assert set(copied(plan)) <= set(copied(larger))
+
+
+_DATASETS = st.dictionaries(st.sampled_from("abcd"), st.tuples(st.integers(1, 8), st.integers(0, 9)), min_size=1)
+"""Of each dataset how many tables were written since they were captured, and when that was."""
+
+
+def scans_of(datasets: Mapping[str, tuple[int, int]]) -> list[Scan]:
+    return [
+        a_day_of(name, tables=tables, captured_at=CAPTURED + minutes * HOUR / 60)
+        for name, (tables, minutes) in datasets.items()
+    ]
+
+
+@given(_DATASETS, st.integers(min_value=0, max_value=24))
+def test_each_dataset_gets_its_part_of_half_of_the_quota(datasets: dict[str, tuple[int, int]], left: int) -> None:
+    plan = planned(*scans_of(datasets), quota=Quota(left, 100))
+    made = Counter(unit.table.dataset for unit in copied(plan))
+
+    assert len(plan.copies) == min(left, sum(tables for tables, _ in datasets.values()))
+    for name, (tables, _) in datasets.items():
+        assert made[name] >= min(tables, left // 2 // len(datasets))
+
+
+@given(_DATASETS, st.integers(min_value=0, max_value=24))
+def test_the_longest_unprotected_get_half_of_the_quota(datasets: dict[str, tuple[int, int]], left: int) -> None:
+    plan = planned(*scans_of(datasets), quota=Quota(left, 100))
+    every = [(at, name, f"t{number}") for name, (tables, at) in datasets.items() for number in range(tables)]
+    made = {(unit.table.dataset, unit.table.table) for unit in copied(plan)}
+
+    assert {(name, table) for _, name, table in sorted(every)[: left - left // 2]} <= made
+
+
+@given(_DATASETS, st.integers(min_value=0, max_value=24), st.integers(min_value=1, max_value=5))
+def test_more_quota_takes_no_unit_of_any_dataset_out_of_a_plan(
+    datasets: dict[str, tuple[int, int]], left: int, more: int
+) -> None:
+    plan, larger = (planned(*scans_of(datasets), quota=Quota(jobs, 100)) for jobs in (left, left + more))
+
+    assert set(copied(plan)) <= set(copied(larger))
+
+
+@given(_DATASETS, st.integers(min_value=0, max_value=24), st.randoms(use_true_random=False))
+def test_a_plan_does_not_depend_on_the_order_of_the_datasets(
+    datasets: dict[str, tuple[int, int]], left: int, dice: Random
+) -> None:
+    scans = scans_of(datasets)
+    turned = dice.sample(scans, len(scans))
+
+    assert planned(*turned, quota=Quota(left, 100)).backups == planned(*scans, quota=Quota(left, 100)).backups
 
 
 @given(some.projects_of_scans(), _QUOTAS)

@@ -72,6 +72,16 @@ def events(*backups: dict[str, int], **also_held: int) -> Story:
             id="a partition that is no version does not come along",
         ),
         pytest.param(
+            events(ALL_TWELVE, {"20260103": 11}, **{"20251231": 9}),
+            ["events-1 -> events, without 20251231", "events-2$20260103 -> events$20260103 (replace)"],
+            id="a partition that was gone by then comes along and is removed",
+        ),
+        pytest.param(
+            events({"20260101": 1, "20260102": 2}, **{NULL_PARTITION: 9}),
+            ["events-1$20260101 -> events$20260101", "events-1$20260102 -> events$20260102"],
+            id="what cannot be named cannot be removed",
+        ),
+        pytest.param(
             events({NULL_PARTITION: 1, "20260101": 1}, {"20260101": 2}),
             ["events-1 -> events", "events-2$20260101 -> events$20260101 (replace)"],
             id="__NULL__ comes with its whole table",
@@ -209,6 +219,10 @@ def nothing(_: Story) -> None:
         pytest.param(nothing, {"create": Create.NEVER}, "dataset acme-lab.sales does not exist", id="create never"),
         pytest.param(nothing, {"target": Target(project="acme-evil")}, "acme-evil is neither", id="forbidden project"),
         pytest.param(
+            nothing, {"target": Target(LAB, suffix="$20260101")}, "orders$20260101 cannot be the name", id="a decorator"
+        ),
+        pytest.param(nothing, {"target": Target(LAB, "bad-name")}, "bad-name.orders cannot be", id="no dataset's name"),
+        pytest.param(
             nothing, {"target": Target(project="acme-backup")}, "acme-backup is neither", id="the backup project"
         ),
         pytest.param(
@@ -330,11 +344,31 @@ def test_partition_expiration_only_if_asked_with_a_warning(keep: bool, days: flo
     assert note in table.notes
 
 
+@pytest.mark.parametrize(
+    ("key", "is_made_by_copy"),
+    [
+        pytest.param(None, True, id="a copy job is ten times as fast"),
+        pytest.param("projects/acme/keys/sales", False, id="but knows no key"),
+    ],
+)
+def test_a_table_that_is_not_partitioned_is_made_by_its_copy_job(key: str | None, is_made_by_copy: bool) -> None:
+    story = Story()
+    story.back_up(1, ORDERS, 5, options=TableOptions(kms_key_name=key))
+
+    (table,) = story.plan(a_request(target=INTO_LAB)).tables
+
+    assert table.create_like is not None
+    assert table.is_made_by_copy == is_made_by_copy
+    assert any("projects/acme/keys/sales" in note for note in table.notes) == (key is not None)
+
+
 def test_more_jobs_than_the_day_has_left_are_told() -> None:
     plan = events({"20260101": 1}, {"20260102": 1}).plan(a_request(target=INTO_LAB))
 
     assert copy_jobs_fault(plan, Quota(2, 100)) == ""
-    assert copy_jobs_fault(plan, Quota(1, 100)) == "2 copy jobs, 1 are left today"
+    assert "finishes them in 1 more day" in copy_jobs_fault(plan, Quota(1, 100))
+    assert "finishes them in 2 more days" in copy_jobs_fault(plan, Quota(0, 1))
+    assert plan.conflicts == (), "a part of it today is better than nothing"
 
 
 def test_the_digest_stands_for_the_plan_and_for_what_it_saw() -> None:
@@ -425,6 +459,7 @@ def written_by(plan: RestorePlan, story: Story, there: dict[str, int]) -> dict[s
         for name in names:
             before = held.get(name, 0) if item.writing == "append" else 0
             held[name] = before + (source.state_of(name).rows or 0)
+        held = {name: rows for name, rows in held.items() if name not in {unit.partition for unit in item.removed}}
     return held
 
 

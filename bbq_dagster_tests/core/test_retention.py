@@ -239,6 +239,10 @@ def test_more_than_a_share_of_versions_needs_approval(count: int, limit: float, 
     assert "".join(plan.tripped) == expected
 
 
+def test_half_of_all_is_what_one_run_may_delete_unless_it_is_told_otherwise() -> None:
+    assert Breaker() == Breaker(versions=0.5, size_bytes=0.5)
+
+
 def test_more_than_a_share_of_bytes_needs_approval() -> None:
     plan = planned(a_retention_record(*days_ago(1), *days_ago(2, rows=300)), breaker=Breaker(1, 0.5))
 
@@ -273,15 +277,19 @@ def test_the_plan_is_readable() -> None:
     )
 
     assert str(plan).splitlines() == [
-        "retention plan of 2026-01-31 02:15 UTC: delete 1 of 2 versions (30 bytes) by 1 backup tables"
+        "retention plan of 2026-01-31 02:15 UTC: delete 1 of 2 versions (30 B) by 1 backup table"
         f" and 0 partitions; digest {plan.digest}",
+        "",
         "delete:",
         "  acme-shop.sales.orders of 2026-01-29 02:15 (orders20260129t021500000000): beyond keep_last 1",
+        "",
         "keep:",
         "  1 last good version",
         "  1 last",
+        "",
         "frozen, nothing is deleted:",
         "  acme-shop.crm: its tables were never listed: which of them still exist is not known",
+        "",
         "needs approval:",
         "  it would delete 1 of 2 versions, more than 10% in one run",
     ]

@@ -126,7 +126,7 @@ def test_a_more_generous_policy_keeps_at_least_the_same(
 @given(records(), policies)
 def test_applying_twice_changes_nothing(record: RetentionRecord, policy: RetentionPolicy) -> None:
     first = plan(record, policy)
-    left = replace(record, versions=tuple(fate.version for fate in first.kept), begun=frozenset())
+    left = replace(record, versions=tuple(fate.version for fate in first.kept))
 
     assert plan(left, policy).deletions == ()
 
@@ -157,3 +157,13 @@ def test_the_order_of_the_input_does_not_matter(
 @given(records(), policies)
 def test_a_frozen_dataset_loses_nothing(record: RetentionRecord, policy: RetentionPolicy) -> None:
     assert plan(replace(record, scanned_at=None), policy).deletions == ()
+
+
+@given(records(), policies)
+def test_versions_that_are_not_good_push_out_no_good_one(record: RetentionRecord, policy: RetentionPolicy) -> None:
+    """Where the source exists, as many good versions are kept as if there were no others."""
+    there = replace(record, gone_since={}, begun=frozenset(), busy=frozenset())
+    good = tuple(version for version in there.versions if version.is_good)
+    alone = plan(replace(there, versions=good), policy)
+
+    assert {fate.version for fate in alone.kept} <= {fate.version for fate in plan(there, policy).kept}

@@ -106,7 +106,6 @@ def test_filter_4_lets_everything_go(dates: list[str], gone_since: str, expected
         gone_since=date.fromisoformat(gone_since),
         today=TODAY,
         months=7,
-        count=10,
     )
 
     assert over is expected
@@ -117,6 +116,18 @@ def test_the_grace_of_the_preset_ends_with_words() -> None:
 
     assert not fate.is_kept
     assert fate.why == "bbq: the source is gone since 2024-12-28, longer than 7 months"
+
+
+def test_the_grace_of_the_preset_runs_from_when_the_source_was_gone_not_from_its_last_version() -> None:
+    assert kept(fates(days_ago(400), BBQ, gone_since=NOW - timedelta(days=10))) == days_ago(400)
+
+
+@pytest.mark.parametrize("rows", [pytest.param(0, id="empty"), pytest.param(None, id="not counted")])
+def test_a_version_that_is_not_good_pushes_no_good_one_out_of_the_preset(rows: int | None) -> None:
+    """Of one day, among the young ones, and as the newest old one; the original made no difference."""
+    bad, good = days_ago(*(0.01 + day for day in range(10)), 300, rows=rows), days_ago(*range(10), 301)
+
+    assert set(good) <= set(kept(fates([*bad, *good], BBQ)))
 
 
 def test_a_grace_that_is_set_counts_before_that_of_the_preset() -> None:

@@ -89,6 +89,24 @@ def at(text: str) -> datetime:
             id="a year begins on 1 January",
         ),
         pytest.param(
+            RetentionPolicy(keep_hourly=2),
+            ["2026-01-30T00:30", "2026-01-29T23:30"],
+            ["last good version; hourly #1", "hourly #2"],
+            id="the first hour of a day is not the last one of the day before",
+        ),
+        pytest.param(
+            RetentionPolicy(keep_daily=2),
+            ["2026-01-31", "2025-12-31"],
+            ["last good version; daily #1", "daily #2"],
+            id="the same day of another month is another day",
+        ),
+        pytest.param(
+            RetentionPolicy(keep_weekly=2),
+            ["2026-01-30", "2025-01-30"],
+            ["last good version; weekly #1", "weekly #2"],
+            id="the same week of another year is another week",
+        ),
+        pytest.param(
             RetentionPolicy(keep_last=1, keep_daily=2, keep_monthly=1),
             ["2026-01-30", "2026-01-29", "2026-01-28"],
             [

@@ -13,7 +13,7 @@ import pytest
 from dagster._core.test_utils import create_run_for_test
 
 from bbq_dagster.core.tables import DatasetRef
-from bbq_dagster.defs.events import Materialized, RunEvents, add_partitions, data_versions
+from bbq_dagster.defs.events import Materialized, RunEvents, add_partitions, data_versions, remove_partitions
 from bbq_dagster.defs.names import asset_key_of, partitions_of
 from bbq_dagster_tests.defs.world import statuses
 
@@ -136,3 +136,15 @@ def test_partitions_are_added_once_and_keep_their_order(instance: dg.DagsterInst
     add_partitions(instance, PARTITIONS, ["a", "b"])
 
     assert instance.get_dynamic_partitions(str(PARTITIONS.name)) == ["b", "Größe", "a"]
+
+
+def test_partitions_are_taken_out_and_no_others(instance: dg.DagsterInstance) -> None:
+    keys = [f"t{number}" for number in range(1500)]
+    other = partitions_of(DatasetRef("acme-shop", "other"))
+    add_partitions(instance, PARTITIONS, ["before", *keys, "Größe$2026"])
+    add_partitions(instance, other, keys)
+
+    remove_partitions(instance, PARTITIONS, [*keys, "never there"])
+
+    assert instance.get_dynamic_partitions(str(PARTITIONS.name)) == ["before", "Größe$2026"]
+    assert instance.get_dynamic_partitions(str(other.name)) == keys

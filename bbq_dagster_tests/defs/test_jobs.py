@@ -90,7 +90,7 @@ def test_the_job_leaves_the_unchanged_where_asked(orchestra: Orchestra, world: W
         pytest.param(["acme-shop.sales.gone"], "acme-shop.sales.gone: there is no such table", id="no such table"),
         pytest.param(["acme-shop.sales.gone*"], "matches no table", id="no match"),
         pytest.param(["other.sales.orders"], "other is not a source", id="not a source"),
-        pytest.param(["acme-shop.hidden.t*"], "not among the datasets of its project", id="no such dataset"),
+        pytest.param(["acme-shop.hidden.t*"], "there is no such dataset", id="no such dataset"),
     ],
 )
 def test_what_cannot_be_had_fails_the_job_and_nothing_is_copied(

@@ -1,14 +1,15 @@
 """The job ``retention``: what it shows, what it deletes, and how it fails."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import dagster as dg
 import pytest
 
 from bbq_dagster.core.policy import Policy
 from bbq_dagster.core.retention_policy import RetentionRules
-from bbq_dagster.core.tables import TableRef
-from bbq_dagster.defs.retention import retention_daily
+from bbq_dagster.core.tables import TableRef, Unit
+from bbq_dagster.defs.retention import retention_daily, retire_partitions
 from bbq_dagster.errors import Permanent
 from bbq_dagster_tests.defs.conftest import Orchestra
 from bbq_dagster_tests.defs.world import World
@@ -101,6 +102,34 @@ def test_a_dataset_that_was_not_listed_lately_is_left_alone_and_named(shop: Orch
 
     assert versions(world) == 3
     assert "acme-shop.sales" in str(metadata["left alone"])
+
+
+def test_the_partitions_of_what_is_gone_from_source_and_backups_are_retired(orchestra: Orchestra, world: World) -> None:
+    """One run deletes the last versions, the next one, which reads that they are gone, takes the partitions out."""
+    gone, there = "acme-shop.sales.events$20260301", "acme-shop.sales.events$20260302"
+    world.put(gone, there)
+    orchestra.run()
+    world.warehouse.delete_partition(Unit.parse(gone))
+    world.pass_time(hours=1)
+    orchestra.run()
+    world.pass_time(hours=1)
+    configured(orchestra, RetentionRules(keep_last=1, grace_after_source_deleted=timedelta(0)))
+    retired = [shown(retain(orchestra, dry_run=False))["partitions retired"] for _ in range(3)]
+
+    assert retired == [0, 1, 0]
+    assert orchestra.instance.get_dynamic_partitions("acme-shop.sales") == ["events$20260302"]
+
+
+@pytest.mark.parametrize(("most", "expected"), [(0, 0), (2, 2), (5, 3)])
+def test_no_more_partitions_are_retired_in_one_run_than_are_bearable(
+    orchestra: Orchestra, most: int, expected: int
+) -> None:
+    units = [TableRef.parse("acme-shop.sales.events").unit(f"2026030{day}") for day in range(1, 4)]
+    orchestra.instance.add_dynamic_partitions("acme-shop.sales", [unit.key for unit in units])
+    unknown = TableRef.parse("acme-shop.crm.leads").unit()
+
+    assert retire_partitions(orchestra.instance, [unknown, *units], most=most) == expected
+    assert len(orchestra.instance.get_dynamic_partitions("acme-shop.sales")) == 3 - expected
 
 
 @pytest.mark.parametrize(

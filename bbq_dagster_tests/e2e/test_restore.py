@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ import dagster as dg
 import pytest
 
 from bbq_dagster.cli import run
-from bbq_dagster.core.tables import DatasetRef, TableRef
+from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.definitions import build_definitions
 from bbq_dagster.defs.resources import BbqResource
 from bbq_dagster.local.sample import ChangeKind, change, sample_settings, seed
@@ -134,6 +137,8 @@ def by_command_line(airline: Airline, options: Mapping[str, Any]) -> None:
 def _arguments(name: str, value: Any) -> list[str]:
     if name == "what":
         return list(value)
+    if name == "names":
+        return [text for old, new in value.items() for text in ("--rename", f"{old}={new}")]
     option = f"--{_OPTIONS.get(name, name.replace('_', '-'))}"
     return [text for one in (value if isinstance(value, list) else [value]) for text in (option, str(one))]
 
@@ -276,37 +281,105 @@ def test_versions_are_restored_by_a_list(airline: Airline, tmp_path: Path) -> No
     assert airline.rows_in(DatasetRef(LAB, OPS.dataset).table("from_a_list")) == airline.rows_on[3][table.table]
 
 
+def refused_by_command_line(airline: Airline, options: Mapping[str, Any]) -> str:
+    arguments = [text for name, value in options.items() for text in _arguments(name, value)]
+    with redirect_stdout(StringIO()) as said, redirect_stderr(said):
+        code = run(["--config", str(airline.stack.settings.path), "restore", "plan", *arguments])
+    assert code == 2
+    return said.getvalue()
+
+
+def refused_by_dagster(airline: Airline, options: Mapping[str, Any]) -> str:
+    result = run_job(airline, {**options, "dry_run": False})
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    return str(failed.step_failure_data.user_failure_data)
+
+
+@pytest.mark.parametrize("refused", [refused_by_command_line, refused_by_dagster], ids=["command line", "Dagster"])
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("options", "expected", "way_out"),
     [
-        pytest.param([], "nothing is named", id="empty selection"),
-        pytest.param([f"{OPS}.typo"], "no version on record has that name", id="unknown table"),
-        pytest.param([str(OPS), "--as-of", "2013-01-01"], "the first one was captured", id="before the first version"),
-        pytest.param([str(OPS), "--as-of", "2999-01-01"], "is in the future", id="in the future"),
-        pytest.param([str(OPS), "--as-of", "noon"], "not a time", id="no time"),
-        pytest.param([str(OPS), "--into-project", "acme-evil"], "nor a restore project", id="forbidden project"),
-        pytest.param([str(OPS)], "has rows already", id="targets are there"),
-        pytest.param(["--version", "typo"], "there is no version typo", id="unknown version"),
+        pytest.param({}, "nothing is named", "name a dataset, a table", id="empty selection"),
+        pytest.param({"what": ["ops"]}, "not something to restore: 'ops'", "HINT: write project", id="no name"),
+        pytest.param({"what": [f"{OPS}.typo"]}, "no version on record has that name", "bbq status", id="unknown table"),
+        pytest.param({"what": ["acme-flights.x"]}, "nothing of acme-flights.x", "bbq status", id="unknown dataset"),
+        pytest.param({"versions": ["typo"]}, "there is no version typo", "bbq versions TABLE", id="unknown version"),
         pytest.param(
-            [str(FLIGHTS), f"{OPS}.departure_board", "--rename", "departure_board=flights", "--into-project", LAB],
-            "would both go there",
+            {"what": [str(OPS)], "as_of": "2013-01-01"},
+            "no version of 2013-01-01",
+            "the first one was captured at 2025-03-0",
+            id="before the first version",
+        ),
+        pytest.param({"what": [str(OPS)], "as_of": "2999-01-01"}, "is in the future", "nothing", id="in the future"),
+        pytest.param({"what": [str(OPS)], "as_of": "noon"}, "not a time: 'noon'", "HINT: write it as", id="no time"),
+        pytest.param(
+            {"what": [str(FLIGHTS)], "partitions": ["29991231"], "into_project": LAB},
+            "partition 29991231: no table that was asked for had it then",
+            "flights$20130101 … flights$20130115 (15)",
+            id="unknown partition",
+        ),
+        pytest.param(
+            {"what": [str(OPS)], "into_project": "acme-evil"},
+            "acme-evil is neither the source project acme-flights nor a restore project",
+            f"restore_projects: {LAB}",
+            id="forbidden project",
+        ),
+        pytest.param(
+            {"what": [str(FLIGHTS)], "into_project": LAB, "suffix": "$20130101"},
+            "cannot be the name of a table",
+            "flights$20130101",
+            id="a partition as the name of a table",
+        ),
+        pytest.param({"what": [str(OPS)]}, "has rows already", "skip, replace or append", id="targets are there"),
+        pytest.param(
+            {"what": [str(FLIGHTS), f"{OPS}.departure_board"], "names": {"departure_board": "flights"}}
+            | {"into_project": LAB},
+            "acme-flights.ops.departure_board and acme-flights.ops.flights would both go there",
+            "acme-lab.ops.flights",
             id="two tables onto one",
         ),
-        pytest.param(["ops"], "not a dataset", id="no name"),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_touched(
-    airline: Airline, capsys: pytest.CaptureFixture[str], options: list[str], expected: str
+def test_bad_input_is_refused_with_a_way_out_before_anything_is_touched(
+    airline: Airline,
+    refused: Callable[[Airline, Mapping[str, Any]], str],
+    options: Mapping[str, Any],
+    expected: str,
+    way_out: str,
 ) -> None:
     before = airline.server.calls()
 
-    code = run(["--config", str(airline.stack.settings.path), "restore", "plan", *options])
+    said = refused(airline, options)
 
-    said = "".join(capsys.readouterr())
-    touched = ("jobs.insert", "tables.insert", "datasets.insert", "tables.update")
-    assert code == 2
     assert expected in said
-    assert {call: airline.server.calls()[call] - before[call] for call in touched} == dict.fromkeys(touched, 0)
+    assert way_out in said
+    assert changes(airline, before) == {}
+
+
+def changes(airline: Airline, before: Counter[str]) -> Counter[str]:
+    """The calls since then that change something, or start a job."""
+    since = airline.server.calls() - before
+    return Counter({call: count for call, count in since.items() if call.endswith(_CHANGES)})
+
+
+_CHANGES = (".insert", ".update", ".patch", ".delete")
+
+
+@pytest.mark.parametrize("refused", [refused_by_command_line, refused_by_dagster], ids=["command line", "Dagster"])
+def test_two_versions_onto_one_target_are_refused_before_anything_is_touched(
+    airline: Airline, refused: Callable[[Airline, Mapping[str, Any]], str]
+) -> None:
+    """Fault W12 of the original: two versions of one table in a list overwrote each other."""
+    by_unit: dict[Unit, list[str]] = {}
+    for version in airline.stack.catalog.versions([FLIGHTS]):
+        by_unit.setdefault(version.unit, []).append(version.version_id)
+    two = next(ids[:2] for ids in by_unit.values() if len(ids) > 1)
+    before = airline.server.calls()
+
+    said = refused(airline, {"versions": two, "into_project": LAB})
+
+    assert "would both go there" in said
+    assert changes(airline, before) == {}
 
 
 def test_a_plan_is_not_applied_once_the_world_has_moved(airline: Airline, tmp_path: Path) -> None:
@@ -320,20 +393,40 @@ def test_a_plan_is_not_applied_once_the_world_has_moved(airline: Airline, tmp_pa
     assert airline.rows_in(TableRef(LAB, dataset.dataset_id, "airports")) == ["[('n', 1)]"]
 
 
-def test_an_edited_plan_is_not_applied(airline: Airline, tmp_path: Path) -> None:
+def test_an_edited_plan_is_not_applied(airline: Airline, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config, plan = ["--config", str(airline.stack.settings.path)], tmp_path / "plan.json"
     options = [str(AIRPORTS), "--into-project", LAB, "--into-dataset", "edited", "-o", str(plan)]
     assert run([*config, "restore", "plan", *options]) == 0
     plan.write_text(plan.read_text().replace("edited", "else"))
 
-    assert run([*config, "restore", "apply", str(plan)]) == 2
+    code = run([*config, "restore", "apply", str(plan)])
+
+    said = capsys.readouterr().err
+    assert code == 2
+    assert "was changed after it was written" in said
+    assert "HINT: make it again" in said
 
 
-def test_the_job_refuses_what_the_command_line_refuses(airline: Airline) -> None:
-    result = run_job(airline, {"what": [str(OPS)], "dry_run": False})
+def test_the_job_does_not_apply_an_edited_plan(airline: Airline) -> None:
+    shown = run_job(airline, {"what": [str(AIRPORTS)], "into_project": LAB, "into_dataset": "edited"})
+    restore_id = metadata_of(shown)["restore id"].value
+    file = airline.stack.settings.state_dir / "restores" / f"{restore_id}.json"
+    file.write_text(file.read_text().replace("edited", "else"))
 
-    (failed,) = [event for event in result.all_events if event.is_step_failure]
-    assert "has rows already" in str(failed.step_failure_data.user_failure_data)
+    said = refused_by_dagster(airline, {"plan": restore_id})
+
+    assert "was changed after it was written" in said
+    assert not {"edited", "else"} & {dataset.dataset_id for dataset in airline.server.client(LAB).list_datasets()}
+
+
+def test_the_job_tells_what_it_restored(airline: Airline) -> None:
+    options = {"what": [str(AIRPORTS)], "into_project": LAB, "into_dataset": "told", "dry_run": False}
+
+    result = run_job(airline, options)
+
+    metadata = metadata_of(result)
+    assert (metadata["restored"].value, metadata["copy jobs"].value) == (1, 1)
+    assert f"{LAB}.told.airports" in metadata["items"].value
 
 
 def test_the_job_is_a_dry_run_unless_told_otherwise(airline: Airline) -> None:

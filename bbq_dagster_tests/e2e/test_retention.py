@@ -1,61 +1,18 @@
-"""Retention on the embedded BigQuery: days of changes, what is deleted of them, what is held, what comes back."""
+"""Retention on the embedded BigQuery: days of changes, what is deleted of them, and what is held."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import timedelta
-
 import pytest
 
-from bbq_dagster.core.policy import Policy
-from bbq_dagster.core.retention import RetentionPlan
 from bbq_dagster.core.retention_policy import RetentionRules
 from bbq_dagster.errors import Refused
-from bbq_dagster_tests.e2e.house import SHOP, House
-
-DAY = timedelta(days=1)
-ORDERS, EVENTS = f"{SHOP}.sales.orders", f"{SHOP}.sales.events"
-
-
-def with_retention(house: House, rules: RetentionRules, **limits: object) -> House:
-    settings = replace(house.stack.settings, defaults=Policy(retention=rules))
-    wide = {"retention_share_of_versions": 1.0, "retention_share_of_bytes": 1.0, **limits}
-    settings = replace(settings, limits=replace(settings.limits, **wide))  # type: ignore[arg-type]
-    house.stack = replace(house.stack, settings=settings)
-    return house
+from bbq_dagster_tests.e2e.house import House
+from bbq_dagster_tests.e2e.retaining import DAY, EVENTS, ORDERS, backups, five_days, on_record, plan, with_retention
 
 
 @pytest.fixture
 def shop(house: House) -> House:
-    """Five days: orders grow every day, and one of three partitions of events is written to."""
-    house.sql(f"CREATE TABLE `{ORDERS}` (n INT64)")
-    house.sql(f"CREATE TABLE `{EVENTS}` (day DATE, n INT64) PARTITION BY day")
-    for partition in (1, 2, 3):
-        house.sql(f"INSERT `{EVENTS}` VALUES (DATE '2026-01-0{partition}', 0)")
-    for day in range(5):
-        house.sql(f"INSERT `{ORDERS}` VALUES ({day})")
-        house.sql(f"INSERT `{EVENTS}` VALUES (DATE '2026-01-0{day % 3 + 1}', {day})")
-        assert house.back_up(f"day {day}").ok
-        house.later(DAY)
-    return house
-
-
-def plan(house: House) -> RetentionPlan:
-    return house.stack.plan_retention(now=house.now)
-
-
-def backups(house: House) -> set[str]:
-    """Every table in the backup dataset, with the partitions that it holds."""
-    (dataset,) = {version.backup.table.in_dataset for version in house.versions(ORDERS)}
-    tables = house.sql(
-        f"SELECT table_name, partition_id FROM `{dataset.project}.{dataset.dataset}`.INFORMATION_SCHEMA.PARTITIONS"
-        " WHERE total_rows > 0"
-    )
-    return {table if partition in (None, "NULL") else f"{table}${partition}" for table, partition in tables}  # type: ignore[misc]
-
-
-def on_record(house: House) -> set[str]:
-    return {version.backup.key for version in house.versions(ORDERS, EVENTS)}
+    return five_days(house)
 
 
 def test_without_retention_nothing_is_deleted(shop: House) -> None:
@@ -142,43 +99,50 @@ def test_what_bigquery_does_not_let_us_delete_is_deleted_by_the_next_run(shop: H
     assert backups(shop) == on_record(shop)
 
 
-def test_a_deleted_version_comes_back_as_it_was(shop: House) -> None:
-    oldest = shop.versions(ORDERS)[-1]
-    with_retention(shop, RetentionRules(keep_last=1))
-    shop.stack.apply_retention(plan(shop), run_id="r")
-    shop.later(DAY)
-    back = shop.stack.undelete(oldest.version_id, run_id="undelete")
-
-    assert back.backup == oldest.backup
-    assert shop.rows_of(str(oldest.backup.table), location="EU") == ['{"n":0}']
-    assert [version.captured_at for version in shop.versions(ORDERS)][-1] == oldest.captured_at
-    assert backups(shop) == on_record(shop)
-
-
 @pytest.mark.parametrize(
-    ("which", "expected"),
+    ("change", "unit"),
     [
-        pytest.param("nobody", "there was never a version nobody", id="unknown"),
-        pytest.param("live", "is not deleted", id="not deleted"),
-        pytest.param("partition", "is a partition", id="a partition"),
+        pytest.param([f"DROP TABLE `{ORDERS}`"], ORDERS, id="a table that was dropped"),
+        pytest.param(
+            [f"DROP TABLE `{ORDERS}`", f"CREATE VIEW `{ORDERS}` AS SELECT 1 AS n"], ORDERS, id="a view in its place"
+        ),
+        pytest.param(
+            [
+                f"DROP TABLE `{ORDERS}`",
+                f"CREATE TABLE `{ORDERS}` (day DATE) PARTITION BY day",
+                f"INSERT `{ORDERS}` VALUES (DATE '2026-03-01')",
+            ],
+            ORDERS,
+            id="a partitioned table in place of a plain one",
+        ),
+        pytest.param(
+            [f"DROP TABLE `{EVENTS}`", f"CREATE TABLE `{EVENTS}` AS SELECT 1 AS n"],
+            f"{EVENTS}$20260101",
+            id="a plain table in place of a partitioned one",
+        ),
+        pytest.param(
+            [f"DELETE FROM `{EVENTS}` WHERE day = DATE '2026-01-01'"],
+            f"{EVENTS}$20260101",
+            id="a partition of a table that lives on",
+        ),
     ],
 )
-def test_what_cannot_come_back_is_refused(shop: House, which: str, expected: str) -> None:
-    partition = next(v for v in reversed(shop.versions(EVENTS)))
-    with_retention(shop, RetentionRules(keep_last=1))
-    shop.stack.apply_retention(plan(shop), run_id="r")
-    live = shop.versions(ORDERS)[0]
-    version_id = {"nobody": "nobody", "live": live.version_id, "partition": partition.version_id}[which]
+def test_what_is_not_there_any_more_counts_as_deleted_and_what_has_its_name_now_does_not(
+    shop: House, change: list[str], unit: str
+) -> None:
+    with_retention(shop, RetentionRules(keep_last=9, grace_after_source_deleted=DAY))
+    for statement in change:
+        shop.sql(statement)
+    shop.back_up("gone")
+    within_the_grace = plan(shop)
+    shop.later(DAY)
+    shop.back_up("gone for a day")
+    report = shop.stack.apply_retention(plan(shop), run_id="r")
+    left = {str(version.unit) for version in shop.versions(ORDERS, EVENTS)}
 
-    with pytest.raises(Refused, match=expected):
-        shop.stack.undelete(version_id, run_id="r")
-
-
-def test_after_time_travel_nothing_comes_back(shop: House) -> None:
-    oldest = shop.versions(ORDERS)[-1]
-    with_retention(shop, RetentionRules(keep_last=1))
-    shop.stack.apply_retention(plan(shop), run_id="r")
-    shop.later(8 * DAY)
-
-    with pytest.raises(Refused, match="time travel reaches back 7 days"):
-        shop.stack.undelete(oldest.version_id, run_id="r")
+    assert within_the_grace.deletions == ()
+    assert report.ok
+    assert unit in {str(version.unit) for version in report.deleted}
+    assert unit not in left
+    assert left, "everything else stays"
+    assert backups(shop) == on_record(shop)

@@ -83,6 +83,7 @@ def call(method: str, path: str, body: object = None) -> Act:
 
 
 undeletes = call("POST", "/datasets/gone:undelete", {})
+PATH_T = "/datasets/sales/tables/t"
 SALES, TABLE_T, PROJECT = "Dataset shop:sales", "Table shop:sales.t", "Project shop"
 DATASET_BODY = {"datasetReference": {"projectId": "shop", "datasetId": "made"}, **TO_EU}
 
@@ -102,6 +103,18 @@ CALLS: list[tuple[str, Act, list[tuple[str, str]]]] = [
         [("datasets.create", PROJECT), ("datasets.get", "Dataset shop:gone")],
     ),
     ("tables.list", call("GET", "/datasets/sales/tables"), [("tables.list", SALES)]),
+    ("models.list", call("GET", "/datasets/sales/models"), [("models.list", SALES)]),
+    ("tables.getIamPolicy", call("POST", f"{PATH_T}:getIamPolicy", {}), [("tables.getIamPolicy", TABLE_T)]),
+    (
+        "tables.setIamPolicy",
+        call("POST", f"{PATH_T}:setIamPolicy", {"policy": {}}),
+        [("tables.setIamPolicy", TABLE_T)],
+    ),
+    (
+        "rowAccessPolicies.list",
+        call("GET", f"{PATH_T}/rowAccessPolicies"),
+        [("rowAccessPolicies.list", TABLE_T)],
+    ),
     ("tables.insert", lambda c: c.create_table(NEW), [("tables.create", SALES)]),
     ("tables.get", call("GET", "/datasets/sales/tables/t"), [("tables.get", TABLE_T)]),
     (

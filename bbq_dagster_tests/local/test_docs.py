@@ -5,6 +5,9 @@ Rules that the page states and no other test has are tested at the end.
 
 import ast
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +15,15 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from google.api_core.exceptions import BadRequest, Forbidden, GoogleAPICallError, MethodNotImplemented
+import requests
+from google.api_core.exceptions import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    GoogleAPICallError,
+    MethodNotImplemented,
+    NotFound,
+)
 from google.cloud import bigquery as bq
 
 import bbq_dagster.local
@@ -21,10 +32,21 @@ from bbq_dagster.local.limits import RULES
 from bbq_dagster.local.model import TableRef, make_part
 from bbq_dagster.local.server import LocalBigQuery
 from bbq_dagster.local.store import Settings
-from bbq_dagster_tests.local.builders import NOW, A, a_dataset, a_day_table, a_table, copy, load, rows_of
+from bbq_dagster_tests.local.builders import (
+    NOW,
+    A,
+    a_dataset,
+    a_day_table,
+    a_table,
+    an_ingestion_table,
+    copy,
+    load,
+    rows_of,
+)
+from bbq_dagster_tests.local.test_faults import CLIENT
 
 PAGE = (Path(__file__).parents[2] / "docs" / "local-bigquery.md").read_text()
-CLIENT_EXAMPLE, TEST_EXAMPLE, ACCESS_EXAMPLE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+CLIENT_EXAMPLE, TEST_EXAMPLE, ACCESS_EXAMPLE, KILL_EXAMPLE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 HOUR_MS = 3_600_000
 
 
@@ -75,6 +97,21 @@ def test_the_example_of_access_passes(bigquery: LocalBigQuery) -> None:
     names["test_a_viewer_deletes_nothing"](bigquery)
 
 
+def test_the_example_of_a_kill_passes(bigquery: LocalBigQuery, client: bq.Client) -> None:
+    a_table(client, "t")
+    names: dict[str, Any] = {}
+    exec(KILL_EXAMPLE, names)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start_client(url: str) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen([sys.executable, "-c", CLIENT, url]))
+        return started[0]
+
+    names["test_a_client_is_killed_at_its_second_change"](bigquery, start_client)
+
+    assert started[0].wait() == -signal.SIGKILL
+
+
 def test_every_limit_is_explained_with_bigquery_s_figure() -> None:
     explained = [(code(name), int(figure.replace(",", ""))) for name, figure, _ in rows("limits")]
 
@@ -117,8 +154,8 @@ def test_an_example_of_an_action_does_what_it_says(
     seen = ""
 
     try:
-        client.copy_table("shop.sales.t", "shop.sales.u", timeout=1).result()
-    except GoogleAPICallError as error:
+        client.copy_table("shop.sales.t", "shop.sales.u", timeout=1).result(timeout=1)
+    except (GoogleAPICallError, TimeoutError, requests.exceptions.JSONDecodeError) as error:
         seen = type(error).__name__
 
     assert bigquery.faults()[0]["hits"] == 1
@@ -348,3 +385,30 @@ def test_deleting_a_partition_moves_the_table_and_its_expiry_does_not(
 
     assert (expired.num_rows, expired.modified) == (1, NOW)
     assert (deleted.num_rows, deleted.modified) == (0, NOW + timedelta(hours=1))
+
+
+def test_what_is_in_the_streaming_buffer_is_no_partition_to_copy(client: bq.Client) -> None:
+    an_ingestion_table(client, "t", rows=[{"a": 1}])
+    client.insert_rows_json("shop.sales.t", [{"a": 2}])
+
+    with pytest.raises(NotFound, match="__UNPARTITIONED__"):
+        copy(client, "t$__UNPARTITIONED__", "u")
+    with pytest.raises(BadRequest):
+        copy(client, "t", "t$__UNPARTITIONED__", write_disposition="WRITE_TRUNCATE")
+
+
+def test_a_job_id_is_one_job_in_each_location(client: bq.Client) -> None:
+    for location in ("EU", "US"):
+        client.query("SELECT 1", job_id="same", location=location, job_retry=None).result(job_retry=None)
+
+    with pytest.raises(Conflict):
+        client.query("SELECT 1", job_id="same", location="EU", job_retry=None)
+
+
+def test_a_table_without_rows_is_not_in_partitions(client: bq.Client) -> None:
+    a_day_table(client, "empty")
+    a_day_table(client, "t", ["2024-01-01"])
+
+    found = client.query_and_wait("SELECT table_name FROM sales.INFORMATION_SCHEMA.PARTITIONS")
+
+    assert [name for (name,) in found] == ["t"]

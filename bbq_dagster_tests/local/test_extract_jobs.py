@@ -90,12 +90,14 @@ def test_a_view_cannot_be_extracted(client: bq.Client) -> None:
         extract(client, "v", "gs://bucket/v.csv")
 
 
-@pytest.mark.parametrize("kind", ["CSV", "NEWLINE_DELIMITED_JSON", "PARQUET"])
+@pytest.mark.parametrize("kind", ["CSV", "NEWLINE_DELIMITED_JSON", "PARQUET", "AVRO"])
 def test_what_was_extracted_is_loaded_again(client: bq.Client, kind: str) -> None:
     a_table(client, "t", ROWS, (A, S, AT))
     extract(client, "t", "gs://bucket/t-*", destination_format=kind)
 
-    config = bq.LoadJobConfig(source_format=kind, schema=[A, S, AT], skip_leading_rows=1 if kind == "CSV" else None)
+    config = bq.LoadJobConfig(source_format=kind, schema=[A, S, AT], use_avro_logical_types=True)
+    if kind == "CSV":
+        config.skip_leading_rows = 1
     client.load_table_from_uri("gs://bucket/t-*", f"{PROJECT}.sales.u", job_config=config).result()
 
     assert rows_of(client, "u") == rows_of(client, "t")

@@ -3,9 +3,10 @@
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from google.api_core.exceptions import Forbidden, InternalServerError, TooManyRequests
+from google.api_core.exceptions import BadRequest, Forbidden, GoogleAPICallError, InternalServerError, TooManyRequests
 from google.cloud import bigquery as bq
 
 from bbq_dagster.local.errors import BigQueryError, LocalServerError
@@ -54,7 +55,7 @@ def test_so_many_are_held_at_one_time(rule: Rule) -> None:
     limits.change({rule.name: 4})
 
     limits.hold(rule.name, 3)
-    with pytest.raises(BigQueryError, match=rule.words):
+    with pytest.raises(BigQueryError, match=rule.words.format(allowed=4, count=5)):
         limits.hold(rule.name, 4)
 
 
@@ -368,7 +369,125 @@ def test_copies_into_another_location(bigquery: LocalBigQuery, client: bq.Client
         copy(client, "t", "american.t", write_disposition="WRITE_TRUNCATE")
 
 
+# -- partitions
+
+DAYS = [f"2024-01-{day:02}" for day in range(1, 5)]
+
+
+def test_partitions_of_a_table(bigquery: LocalBigQuery, client: bq.Client) -> None:
+    """quotas#partitioned_tables: 10,000; what a write leaves of them counts, not what it writes."""
+    a_day_table(client, "t", DAYS[:2])
+    a_day_table(client, "u", DAYS)
+    bigquery.limits(partitions_per_table=3)
+    load(client, "t", [{"a": 1, "day": DAYS[2]}])
+
+    with pytest.raises(Forbidden, match="exceeded quota for Number of partitions per partitioned table"):
+        load(client, "t", [{"a": 1, "day": DAYS[3]}])
+    with pytest.raises(Forbidden, match="Number of partitions"):
+        client.query_and_wait(f"INSERT sales.t VALUES (1, '{DAYS[3]}')")
+    with pytest.raises(Forbidden, match="Number of partitions"):
+        copy(client, "u", "v")
+    load(client, "t", [{"a": 2, "day": day} for day in DAYS[1:]], "WRITE_TRUNCATE")
+
+    assert client.get_table("shop.sales.t").num_rows == 3
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(lambda c, rows: load(c, "t", rows), id="load"),
+        pytest.param(lambda c, rows: write_by_query(c, len(rows)), id="query"),
+    ],
+)
+def test_partitions_that_one_job_writes(
+    bigquery: LocalBigQuery, client: bq.Client, write: Callable[[bq.Client, list[dict[str, object]]], object]
+) -> None:
+    """quotas#partitioned_tables: 4,000 by a query or load job; copies are not named."""
+    a_day_table(client, "t")
+    rows: list[dict[str, object]] = [{"a": 1, "day": day} for day in DAYS]
+    bigquery.limits(partitions_per_job=3)
+    write(client, rows[:3])
+
+    with pytest.raises(BadRequest, match="Too many partitions produced by query, allowed 3, query produces at least 4"):
+        write(client, rows)
+    bigquery.clear_limits()
+    write(client, rows)
+    bigquery.limits(partitions_per_job=3)
+    copy(client, "t", "u")
+
+    assert client.get_table("shop.sales.u").num_rows == 7
+
+
+def write_by_query(client: bq.Client, days: int) -> None:
+    config = bq.QueryJobConfig(destination="shop.sales.t", write_disposition="WRITE_APPEND")
+    days_sql = f"UNNEST(GENERATE_DATE_ARRAY(DATE '2024-01-01', DATE_ADD(DATE '2024-01-01', INTERVAL {days - 1} DAY)))"
+    client.query(f"SELECT 1 AS a, day FROM {days_sql} AS day", job_config=config).result()
+
+
+def test_partitions_that_one_copy_writes(bigquery: LocalBigQuery, client: bq.Client) -> None:
+    """Off even where all that is documented is on: see "Only the real service can tell"."""
+    a_day_table(client, "t", DAYS[:3])
+    a_day_table(client, "u", DAYS)
+    bigquery.limits(partitions_per_copy_job=3)
+    copy(client, "t", "v")
+
+    with pytest.raises(BadRequest, match="Too many partitions produced by copy, allowed 3"):
+        copy(client, "u", "w")
+
+
+# -- streaming
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        pytest.param(
+            {"rows_per_insert_all": 2}, "too many rows present in the request, limit: 2 row count: 3", id="rows"
+        ),
+        pytest.param({"bytes_per_insert_all": 200}, "Request payload size exceeds the limit: 200 bytes", id="bytes"),
+    ],
+)
+def test_one_request_streams_so_much(
+    bigquery: LocalBigQuery, client: bq.Client, limits: dict[str, float], words: str
+) -> None:
+    """quotas#streaming_inserts: 50,000 rows and 10 MB."""
+    a_table(client, "t")
+    bigquery.limits(**limits)
+    client.insert_rows_json("shop.sales.t", [{"a": 1}, {"a": 2}])
+
+    with pytest.raises(BadRequest, match=words):
+        client.insert_rows_json("shop.sales.t", [{"a": 3}, {"a": 4}, {"a": 5}])
+
+    assert rows_of(client, "t") == [(1,), (2,)]
+
+
 # -- requests and jobs
+
+
+def test_load_jobs_of_a_project_and_day(bigquery: LocalBigQuery, client: bq.Client) -> None:
+    """quotas#load_jobs: those that fail count."""
+    a_table(client, "t")
+    bigquery.limits(load_jobs_per_day=2)
+    load(client, "t", [{"a": 1}])
+    with pytest.raises(BadRequest):
+        load(client, "t", [{"a": "no number"}])
+
+    with pytest.raises(Forbidden, match="Your project exceeded quota for imports per project"):
+        load(client, "t", [{"a": 2}])
+    bigquery.advance(timedelta(hours=12))
+    load(client, "t", [{"a": 2}])
+
+    assert rows_of(client, "t") == [(1,), (2,)]
+
+
+def test_extract_jobs_of_a_project_and_day(bigquery: LocalBigQuery, client: bq.Client, tmp_path: Path) -> None:
+    """quotas#export_jobs."""
+    a_table(client, "t", [{"a": 1}])
+    bigquery.limits(extract_jobs_per_day=1)
+    client.extract_table("shop.sales.t", f"file://{tmp_path}/one.csv").result()
+
+    with pytest.raises(Forbidden, match="Your project exceeded quota for exports per project"):
+        client.extract_table("shop.sales.t", f"file://{tmp_path}/two.csv").result()
 
 
 @pytest.mark.parametrize(
@@ -453,3 +572,85 @@ def test_jobs_that_are_pending(bigquery: LocalBigQuery, client: bq.Client) -> No
     client.copy_table("shop.sales.t", "shop.sales.u2").result()
 
     assert rows_of(client, "u2") == [(1,)]
+
+
+# -- copies by SQL
+
+
+def _ask(client: bq.Client, sql: str) -> None:
+    client.query(sql, job_retry=None).result()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param("CREATE SNAPSHOT TABLE sales.u CLONE sales.t", id="CREATE SNAPSHOT TABLE"),
+        pytest.param("CREATE TABLE sales.u CLONE sales.t", id="CLONE"),
+        pytest.param("CREATE TABLE sales.u COPY sales.t", id="COPY"),
+    ],
+)
+def test_copies_by_sql_are_copies_of_the_project(bigquery: LocalBigQuery, client: bq.Client, statement: str) -> None:
+    """quotas#copy_jobs, read as it is for jobs."""
+    a_table(client, "t", [{"a": 1}])
+    bigquery.limits(copy_jobs_per_day=1)
+    copy(client, "t", "v")
+
+    with pytest.raises(Forbidden, match="exceeded quota for copies per project"):
+        _ask(client, statement)
+
+    assert [table.table_id for table in client.list_tables("sales")] == ["t", "v"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        pytest.param("snapshots_per_table_per_day", "table snapshots per table per day", id="per table and day"),
+        pytest.param("snapshots_per_day", "table snapshots per project per day", id="per project and day"),
+        pytest.param("snapshots_and_clones_per_table", "table snapshots and clones per base table", id="that it has"),
+    ],
+)
+def test_snapshots_by_sql_count_as_those_of_jobs(
+    bigquery: LocalBigQuery, client: bq.Client, limit: str, words: str
+) -> None:
+    """quotas#table_snapshots."""
+    a_table(client, "t", [{"a": 1}])
+    bigquery.limits(**{limit: 1})
+    copy(client, "t", "s1", operation_type="SNAPSHOT")
+
+    with pytest.raises(Forbidden, match=words):
+        _ask(client, "CREATE SNAPSHOT TABLE sales.s2 CLONE sales.t")
+
+
+def test_a_chain_of_clones_has_an_end(bigquery: LocalBigQuery, client: bq.Client) -> None:
+    """quotas#table_clones: a depth of 3."""
+    a_table(client, "t", [{"a": 1}])
+    bigquery.limits(snapshot_chain_depth=True)
+    for base, clone in (("t", "c1"), ("c1", "c2"), ("c2", "c3")):
+        _ask(client, f"CREATE TABLE sales.{clone} CLONE sales.{base}")
+
+    with pytest.raises(Forbidden, match="depth of a chain"):
+        copy(client, "c3", "c4", operation_type="CLONE")
+
+
+def test_snapshots_at_one_time(bigquery: LocalBigQuery, client: bq.Client) -> None:
+    """quotas#table_snapshots: 100 concurrent jobs."""
+    a_table(client, "t", [{"a": 1}])
+    bigquery.limits(concurrent_snapshots=1)
+    bigquery.settings(job_running_seconds=0.5)
+    config = bq.CopyJobConfig(operation_type="SNAPSHOT", write_disposition="WRITE_EMPTY")
+    running = client.copy_table("shop.sales.t", "shop.sales.s1", job_config=config)
+
+    with pytest.raises(Forbidden, match="concurrent table snapshot jobs"):
+        client.copy_table("shop.sales.t", "shop.sales.s2", job_config=config, retry=None)
+    running.result()
+
+
+def test_a_renaming_that_is_refused_leaves_one_name(bigquery: LocalBigQuery, client: bq.Client) -> None:
+    a_table(client, "t", [{"a": 1}])
+    bigquery.limits(table_updates_per_10_seconds=1)
+    client.update_table(client.get_table("sales.t"), ["description"])
+
+    with pytest.raises(GoogleAPICallError, match="table update operations"):
+        _ask(client, "ALTER TABLE sales.t RENAME TO u")
+
+    assert [table.table_id for table in client.list_tables("sales")] == ["t"]

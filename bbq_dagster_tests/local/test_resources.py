@@ -1,6 +1,5 @@
 """Datasets and tables as resources, one test per rule. Sources: REST datasets and tables, managing-datasets, tables."""
 
-import http.client
 from datetime import timedelta
 
 import pytest
@@ -314,28 +313,3 @@ def test_rows_are_listed_in_pages_and_by_columns(client: bq.Client) -> None:
     rows = client.list_rows("shop.sales.t", selected_fields=[A], page_size=2)
 
     assert [tuple(row.values()) for row in rows] == [(i,) for i in range(5)]
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status"),
-    [
-        pytest.param("POST", "/bigquery/v2/projects/p/datasets", "{", 400, id="malformed JSON"),
-        pytest.param("POST", "/bigquery/v2/projects/p/datasets", "[]", 400, id="no object"),
-        pytest.param("POST", "/bigquery/v2/projects/p/datasets", "{}", 400, id="a missing field"),
-        pytest.param("POST", "/bigquery/v2/projects/p/jobs", '{"configuration": {}}', 400, id="no kind of job"),
-        pytest.param("POST", "/bigquery/v2/projects/p/jobs", '{"configuration": 3}', 400, id="a configuration of 3"),
-        pytest.param("GET", "/bigquery/v2/projects/p/datasets?maxResults=x", None, 400, id="a bad number"),
-        pytest.param("GET", "/bigquery/v2/nothing", None, 404, id="an unknown path"),
-        pytest.param("DELETE", "/bigquery/v2/projects", None, 404, id="an unknown method"),
-    ],
-)
-def test_bad_requests_get_the_error_of_the_api(
-    bigquery: LocalBigQuery, method: str, path: str, body: str | None, status: int
-) -> None:
-    connection = http.client.HTTPConnection(bigquery.url.removeprefix("http://"))
-    connection.request(method, path, body)
-    answer = connection.getresponse()
-
-    assert answer.status == status
-    assert b'"error":{"code":' in answer.read()
-    connection.close()

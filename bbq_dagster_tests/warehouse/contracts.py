@@ -14,10 +14,10 @@ from typing import Protocol
 
 import pytest
 
-from bbq_dagster.core.catalog import copy_failed, copy_planned, fold_record, table_settled
+from bbq_dagster.core.catalog import EventKind, copy_failed, copy_planned, fold_record, table_settled
 from bbq_dagster.core.holds import Hold
 from bbq_dagster.core.inventory import Dataset, SourceTable, State, TableOptions
-from bbq_dagster.core.naming import job_id
+from bbq_dagster.core.naming import copy_id, job_id
 from bbq_dagster.core.restore import RestorePlan
 from bbq_dagster.core.restore_record import restore_planned, restored
 from bbq_dagster.core.restore_request import Target
@@ -85,6 +85,12 @@ class WarehouseContract:
 
     def test_a_project_without_datasets_has_none(self, warehouse: Warehouse) -> None:
         assert warehouse.list_datasets("acme-shop") == []
+
+    def test_a_dataset_is_found_by_its_name_or_is_not_there(self, warehouse: Warehouse, scene: Scene) -> None:
+        scene.create_dataset(SALES, labels={"team": "shop"})
+
+        assert warehouse.find_dataset(SALES) == Dataset(SALES, LOCATION, {"team": "shop"})
+        assert warehouse.find_dataset(LAB) is None
 
     def test_datasets_are_listed_with_location_and_labels_hidden_ones_included(
         self, warehouse: Warehouse, scene: Scene
@@ -326,6 +332,39 @@ class WarehouseContract:
 
         assert isinstance(status.error, Permanent)
         assert warehouse.table_shapes(LAB, LOCATION, ["orders"]) == {}
+
+    def test_a_restore_makes_a_table_that_is_new_by_a_copy_and_describes_it(
+        self, warehouse: Warehouse, scene: Scene, backups: DatasetRef
+    ) -> None:
+        scene.create_dataset(LAB)
+        scene.create_table(backups.table("orders-1"), rows=3)
+        source, target = backups.table("orders-1").unit(), LAB.table("orders").unit()
+        copy = a_copy(source, destination=target, restore_id="restore_1", writing=Writing.INTO_NEW)
+
+        warehouse.start_copy(copy, job_of(target))
+        status = self._end(warehouse, job_of(target))
+        for _ in range(2):
+            warehouse.describe_table(target.table, TableOptions("what was sold", labels=(("team", "sales"),)))
+
+        (made,) = warehouse.list_tables(Dataset(LAB, LOCATION), {})
+        assert status.error is None
+        assert made.labels == {"team": "sales"}
+
+    def test_what_is_to_be_new_and_has_rows_is_not_touched(
+        self, warehouse: Warehouse, scene: Scene, backups: DatasetRef
+    ) -> None:
+        scene.create_dataset(LAB)
+        scene.create_table(backups.table("orders-1"), rows=3)
+        scene.create_table(LAB.table("orders"), rows=7)
+        source, target = backups.table("orders-1").unit(), LAB.table("orders").unit()
+
+        warehouse.start_copy(
+            a_copy(source, destination=target, restore_id="restore_1", writing=Writing.INTO_NEW), job_of(target)
+        )
+        status = self._end(warehouse, job_of(target))
+
+        assert isinstance(status.error, Permanent)
+        assert warehouse.backup_tables(LAB, LOCATION, ["orders"])["orders"].partitions[None].rows == 7
 
     def test_a_copy_has_the_rows_and_bytes_of_its_source_and_says_when_it_started(
         self, warehouse: Warehouse, scene: Scene, sales: Dataset, backups: DatasetRef
@@ -650,6 +689,50 @@ class CatalogContract:
 
         assert catalog.records(None) == catalog.records([SALES, stock])
 
+    def test_a_scan_counts_the_partitions_of_settled_tables_and_reads_all_others(self, catalog: Catalog) -> None:
+        moving = SALES.table("moving")
+        days_of_events = [EVENTS.unit(day) for day in ("20240131", "20240201", "20240202")]
+        catalog.append(
+            [
+                *(backed_up(unit, at=NOW) for unit in (*days_of_events, moving.unit("20240131"), ORDERS.unit())),
+                backed_up(days_of_events[0], at=NOW + days(1)),
+                found_gone(days_of_events[1], at=NOW + days(1)),
+                table_settled(a_table(EVENTS, partitioned=True), at=NOW + days(2), run_id="run-1"),
+            ]
+        )
+        record = catalog.scan_records("acme-shop", only=None, besides=[])[SALES]
+
+        assert set(record.latest) == {ORDERS.unit(), moving.unit("20240131")}
+        assert record.unread == {EVENTS: 3}
+        assert record.absent == {days_of_events[1]: Absence.VANISHED}
+        assert record == catalog.records([SALES])[SALES].without_settled_units()
+
+    def test_the_units_of_settled_tables_can_be_read_for_some_of_them(self, catalog: Catalog) -> None:
+        catalog.append(
+            [
+                *(backed_up(unit, at=NOW) for unit in (EVENTS.unit("20240131"), ORDERS.unit())),
+                table_settled(a_table(EVENTS, partitioned=True), at=NOW + days(1), run_id="run-1"),
+            ]
+        )
+        record = catalog.scan_records("acme-shop", only=[SALES], besides=[])[SALES]
+        more = catalog.table_records([EVENTS])[SALES]
+
+        assert set(more.latest) == {EVENTS.unit("20240131")}
+        assert record.with_units_of(more) == catalog.records([SALES])[SALES]
+
+    def test_a_scan_reads_every_dataset_on_record_of_its_project_unless_some_are_named(self, catalog: Catalog) -> None:
+        stock = DatasetRef("acme-shop", "stock")
+        for dataset in (SALES, stock, DatasetRef("acme-test", "sales")):
+            catalog.append([backed_up(dataset.table("orders").unit(), at=NOW)])
+
+        assert set(catalog.scan_records("acme-shop", only=None, besides=[])) == {SALES, stock}
+        assert set(catalog.scan_records("acme-shop", only=None, besides=[stock])) == {SALES}
+        assert set(catalog.scan_records("acme-shop", only=[stock], besides=[])) == {stock}
+        assert catalog.scan_records("acme-shop", only=[], besides=[]) == {}
+
+    def test_of_tables_without_a_record_there_is_none(self, catalog: Catalog) -> None:
+        assert catalog.table_records([EVENTS]) == {}
+
     def test_history_is_newest_first_and_counts_an_event_once(self, catalog: Catalog) -> None:
         early, late = failed(ORDERS.unit(), at=NOW), backed_up(ORDERS.unit(), at=NOW + days(1))
         catalog.append([early])
@@ -687,6 +770,16 @@ class CatalogContract:
         )
 
         assert catalog.copy_jobs_since(NOW) == 2
+        assert catalog.copy_jobs_since(NOW, besides=[copy_id(of_one_unit), "bbq_another"]) == 1
+
+    def test_copy_jobs_that_were_tried_again_are_counted_each(self, catalog: Catalog) -> None:
+        copy = a_copy(ORDERS.unit())
+        third = job_id(copy, tried=2)
+        (unit,) = copy.units
+        catalog.append(copy_planned(copy, at=NOW - timedelta(days=1), run_id="r"))
+        catalog.append([copy_failed(copy, unit, job_id=third, error="backend error", at=NOW, run_id="r")])
+
+        assert catalog.copy_jobs_since(NOW) == 3
 
     def test_versions_are_those_of_the_tables_newest_first(self, catalog: Catalog) -> None:
         catalog.append(
@@ -744,6 +837,16 @@ class CatalogContract:
         assert record.scanned_at == NOW + days(3)
         assert record.busy == {copy.destination.table}
         assert record.begun == {old.version_id}
+        assert record.departed == frozenset()
+
+    def test_retention_knows_units_that_nothing_is_left_of(self, catalog: Catalog) -> None:
+        departed, held_by_backup = backed_up(ORDERS.unit(), at=NOW), backed_up(EVENTS.unit("20240101"), at=NOW)
+        catalog.append(
+            [departed, held_by_backup, *(found_gone(e.unit, at=NOW + days(1)) for e in (departed, held_by_backup))]
+        )
+        catalog.append([deleted(departed, at=NOW + days(2))])
+
+        assert catalog.retention_records([SALES])[0].departed == {ORDERS.unit()}
 
     def test_retention_of_all_datasets_is_that_of_each(self, catalog: Catalog) -> None:
         catalog.append([backed_up(ORDERS.unit(), at=NOW), backed_up(DatasetRef("a-b", "c").table("t").unit(), at=NOW)])
@@ -779,7 +882,29 @@ class CatalogContract:
         end = deleted(created, at=NOW + days(1))
         catalog.append([end, backed_up(ORDERS.unit(), at=NOW + days(2)), created])
 
-        assert catalog.events_of_version(created.version_id or "") == [created, end]
+        assert catalog.events_of_versions([created.version_id or "", "none"]) == [created, end]
+
+    def test_deletions_are_those_since_an_instant_oldest_first(self, catalog: Catalog) -> None:
+        first, second = backed_up(ORDERS.unit(), at=NOW), backed_up(EVENTS.unit("20240101"), at=NOW)
+        early, late = deleted(first, at=NOW + days(1)), deleted(second, at=NOW + days(2))
+        catalog.append([first, second, late, early])
+
+        assert catalog.deletions_since(NOW) == [early, late]
+        assert catalog.deletions_since(NOW + days(2)) == [late]
+
+    def test_the_record_says_when_the_dataset_was_last_listed(self, catalog: Catalog) -> None:
+        catalog.append([scanned(at=NOW + days(1)), scanned(at=NOW), backed_up(ORDERS.unit(), at=NOW + days(2))])
+
+        assert catalog.records([SALES])[SALES].scanned_at == NOW + days(1)
+
+    def test_history_is_of_the_kinds_that_are_asked_for(self, catalog: Catalog) -> None:
+        created = backed_up(ORDERS.unit(), at=NOW)
+        end, scan = deleted(created, at=NOW + days(1)), scanned(at=NOW + days(2))
+        catalog.append([created, end, scan])
+
+        assert catalog.history(None, limit=9) == [scan, end, created]
+        assert catalog.history([SALES], limit=9, kinds=[EventKind.VERSION_DELETED]) == [end]
+        assert catalog.history(None, limit=1, kinds=[EventKind.VERSION_DELETED, EventKind.VERSION_CREATED]) == [end]
 
     def test_versions_are_found_by_their_ids(self, catalog: Catalog) -> None:
         event = backed_up(ORDERS.unit(), at=NOW)

@@ -22,7 +22,7 @@ from bbq_dagster.local.server import LocalBigQuery
 from bbq_dagster.warehouse.bigquery import LABELS, BigQueryWarehouse
 from bbq_dagster.warehouse.client import Patience, build_client
 from bbq_dagster.warehouse.information_schema import tables_sql
-from bbq_dagster.warehouse.port import CopyStatus, JobRef
+from bbq_dagster.warehouse.port import RATE_LIMIT, CopyStatus, JobRef
 from bbq_dagster.warehouse.queries import Queries
 from bbq_dagster_tests.builders import BACKUPS, EVENTS, LOCATION, ORDERS, SALES, a_copy
 from bbq_dagster_tests.warehouse.contracts import WarehouseContract, job_of
@@ -30,6 +30,13 @@ from bbq_dagster_tests.warehouse.scene import BigQueryScene, reference
 
 QUICK = Patience(request_timeout=5, give_up_after=3, first_pause=0.01, longest_pause=0.05)
 BACKUP = BACKUPS.table("orders-1")
+TRANSIENT_FAULTS: Mapping[str, Mapping[str, Any]] = {
+    "503": {"http_error": {"reason": "backendError"}},
+    "rate limit": {"http_error": {"reason": "rateLimitExceeded"}},
+    "504 with an unknown reason": {"http_error": {"reason": "deadline", "status": 504}},
+    "connection reset": {"reset": "before"},
+    "lost answer": {"reset": "after"},
+}
 
 
 @pytest.fixture
@@ -159,6 +166,46 @@ class TestCalls:
         assert set(statuses) == set(jobs)
         assert calls == {"jobs.list": 1}
 
+    def test_the_answer_to_a_start_tells_of_a_job_that_is_done(
+        self, warehouse: BigQueryWarehouse, orders: Copy
+    ) -> None:
+        status = warehouse.start_copy(orders, job_of(BACKUP.unit()))
+
+        assert status == ended(warehouse, job_of(BACKUP.unit()))
+        assert status is not None
+        assert (status.is_done, status.rows) == (True, 3)
+
+    def test_a_start_of_a_job_that_is_there_tells_nothing_of_it(
+        self, warehouse: BigQueryWarehouse, orders: Copy
+    ) -> None:
+        warehouse.start_copy(orders, job_of(BACKUP.unit()))
+
+        assert warehouse.start_copy(orders, job_of(BACKUP.unit())) is None
+
+    def test_what_rate_limits_refuse_comes_back_at_once(
+        self, bigquery: LocalBigQuery, warehouse: BigQueryWarehouse, orders: Copy
+    ) -> None:
+        bigquery.limits(requests_per_second=1)
+        warehouse.start_copy(orders, job_of(BACKUP.unit()))
+
+        with counted(bigquery) as calls, pytest.raises(Transient) as refused:
+            warehouse.start_copy(orders, job_of(BACKUP.unit()))
+
+        assert refused.value.reason == RATE_LIMIT
+        assert calls == {"jobs.insert": 1}
+
+    def test_a_creation_that_rate_limits_refuse_comes_back_at_once(
+        self, bigquery: LocalBigQuery, warehouse: BigQueryWarehouse, orders: Copy
+    ) -> None:
+        bigquery.limits(tables_insert_per_second=1)
+        warehouse.create_table_like(ORDERS, BACKUPS.table("first"), description="")
+
+        with counted(bigquery) as calls, pytest.raises(Transient) as refused:
+            warehouse.create_table_like(ORDERS, BACKUPS.table("second"), description="")
+
+        assert refused.value.reason == RATE_LIMIT
+        assert calls["tables.insert"] == 1
+
 
 class TestFaults:
     def test_a_lost_answer_does_not_copy_twice(
@@ -174,16 +221,14 @@ class TestFaults:
         assert (status.rows, status.error) == (3, None)
 
     @pytest.mark.parametrize(
-        "action",
+        ("call", "action"),
         [
-            pytest.param({"http_error": {"reason": "backendError"}}, id="503"),
-            pytest.param({"http_error": {"reason": "rateLimitExceeded"}}, id="rate limit"),
-            pytest.param({"http_error": {"reason": "deadline", "status": 504}}, id="504 with an unknown reason"),
-            pytest.param({"reset": "before"}, id="connection reset"),
-            pytest.param({"reset": "after"}, id="lost answer"),
+            pytest.param(call, action, id=f"{call}: {name}")
+            for call in ("datasets.list", "jobs.query", "tables.get", "tables.insert", "datasets.insert")
+            for name, action in TRANSIENT_FAULTS.items()
+            if (call, name) != ("tables.insert", "rate limit")  # told at once
         ],
     )
-    @pytest.mark.parametrize("call", ["datasets.list", "jobs.query", "tables.get", "tables.insert", "datasets.insert"])
     def test_what_is_transient_is_repeated(
         self,
         call: str,

@@ -17,7 +17,7 @@ from bbq_dagster.warehouse.information_schema import (
 )
 
 SALES = Dataset(DatasetRef("acme-shop", "sales"), "EU")
-NO_OPTIONS = [None] * 4
+NO_OPTIONS = [None] * 6
 MICROS, MOMENT = "1769825700123457", datetime(2026, 1, 31, 2, 15, 0, 123457, tzinfo=UTC)
 
 
@@ -53,9 +53,23 @@ def test_a_table_without_columns_is_read_as_having_none() -> None:
 
 
 def test_the_options_of_a_table_are_read_as_table_options_shows_them() -> None:
-    row = ["t", "BASE TABLE", MICROS, "2", None, None, None, '"Gate \\"A\\"\\n1"', '"T"', "true", "30.0"]
+    row = [
+        "t",
+        "BASE TABLE",
+        MICROS,
+        "2",
+        None,
+        None,
+        None,
+        '"Gate \\"A\\"\\n1"',
+        '"T"',
+        "true",
+        "30.0",
+        '"key"',
+        "und:ci",
+    ]
 
-    assert read_table(row, SALES, {}).options == TableOptions('Gate "A"\n1', "T", (), True, 30.0)
+    assert read_table(row, SALES, {}).options == TableOptions('Gate "A"\n1', "T", (), True, 30.0, "key", "und:ci")
 
 
 def test_the_shape_of_a_table_is_read_from_its_columns() -> None:
@@ -84,7 +98,7 @@ def test_a_table_that_was_never_written_has_no_time() -> None:
     "partition", [pytest.param(None, id="whole table"), "20240131", "2024013123", NULL_PARTITION, UNPARTITIONED]
 )
 def test_partition_ids_are_taken_as_they_are(partition: str | None) -> None:
-    unit = read_partition(["events", partition, "3", "30", MICROS], SALES.ref)
+    unit = read_partition(["events", partition, "3", "30", MICROS], {"events": SALES.ref.table("events")})
 
     assert (unit.unit, unit.state) == (SALES.ref.table("events").unit(partition), State(3, 30, MOMENT))
 

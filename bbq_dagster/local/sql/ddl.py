@@ -13,13 +13,15 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
-from bbq_dagster.local.definition import what_a_copy_takes
+from bbq_dagster.local.copy_limits import CopyUse, count_copy
+from bbq_dagster.local.definition import new_table, what_a_copy_takes
 from bbq_dagster.local.errors import BigQueryError, duplicate, invalid_query, not_implemented
+from bbq_dagster.local.limits import Charge
 from bbq_dagster.local.model import Part, Table, TableRef, conform, empty_rows, make_part, normalized
 from bbq_dagster.local.partitioning import parse_partitioning, partition_rows
 from bbq_dagster.local.results import QueryResult
 from bbq_dagster.local.sql.constants import milliseconds, option_value
-from bbq_dagster.local.sql.names import Context, SystemView, dataset_ref, resolve
+from bbq_dagster.local.sql.names import Context, SystemView, dataset_ref, name_of, resolve, table_ref
 from bbq_dagster.local.sql.options import DATASET_OPTIONS, TABLE_OPTIONS, Option
 from bbq_dagster.local.sql.parameters import Values
 from bbq_dagster.local.sql.select import run_query
@@ -40,6 +42,7 @@ _ALTER_SCHEMA = re.compile(
     r"ALTER\s+SCHEMA\s+(?P<exists>IF\s+EXISTS\s+)?(?P<name>\S+)\s+SET\s+OPTIONS\s*\((?P<options>.*)\)\s*",
     re.IGNORECASE | re.DOTALL,
 )
+_UNDROP_SCHEMA = re.compile(r"UNDROP\s+SCHEMA\s+(?P<exists>IF\s+NOT\s+EXISTS\s+)?(?P<name>\S+)\s*", re.IGNORECASE)
 _DROP_SNAPSHOT = re.compile(r"DROP\s+SNAPSHOT\s+TABLE\s+(?P<exists>IF\s+EXISTS\s+)?(?P<name>\S+)\s*", re.IGNORECASE)
 
 
@@ -54,14 +57,11 @@ class _Target:
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """What expressions in a statement are evaluated with."""
+    """What is altered where, and what expressions in the statement are evaluated with."""
 
+    store: Store
     context: Context
     values: Values
-
-    @property
-    def store(self) -> Store:
-        return self.context.store
 
 
 def run_ddl(statement: exp.Expr, context: Context, *, dry_run: bool = False) -> QueryResult:
@@ -78,7 +78,7 @@ def run_ddl(statement: exp.Expr, context: Context, *, dry_run: bool = False) -> 
 
 def run_ddl_text(text: str, context: Context) -> QueryResult | None:
     """DDL that the parser only knows as text: copies, clones, snapshots, ALTER SCHEMA; None if it is none of these."""
-    for pattern, carry_out in ((_COPY, _copy), (_ALTER_SCHEMA, _alter_schema), (_DROP_SNAPSHOT, _drop_snapshot)):
+    for pattern, carry_out in _TEXTS:
         found = pattern.fullmatch(text)
         if found:
             return carry_out(found, context)
@@ -99,17 +99,28 @@ def _create(statement: exp.Create, context: Context, values: Values) -> QueryRes
         return _create_schema(statement, properties, context, values)
     if statement.args.get("clone") is not None:
         return run_ddl_text(statement.sql("bigquery"), context) or _unknown(statement)
-    if kind not in ("TABLE", "VIEW") or properties.find(exp.TemporaryProperty, exp.ExternalProperty):
+    if kind not in ("TABLE", "VIEW") or properties.find(exp.ExternalProperty):
         return _unknown(statement)
-    target = _Target(
-        _ref(_named(statement), context), bool(statement.args.get("replace")), bool(statement.args.get("exists"))
-    )
+    ref = _created_ref(statement, properties, context)
+    target = _Target(ref, bool(statement.args.get("replace")), bool(statement.args.get("exists")))
     build = _table_of if kind == "TABLE" else _view_of
     name = _kind_of(statement, properties)
     if _exists(target, context) and target.if_not_exists:
         return _done(name, "SKIP", target.ref)
     resource, rows = build(statement, properties, context, values)
     return _put(target, resource, rows, context, name)
+
+
+def _created_ref(statement: exp.Create, properties: exp.Properties, context: Context) -> TableRef:
+    """A temporary table has no dataset but ``_SESSION``; it hides another of its name."""
+    named = _named(statement)
+    if properties.find(exp.TemporaryProperty) is None:
+        return table_ref(name_of(named), context) if len(named.parts) == 1 else _ref(named, context)
+    if statement.args["kind"] != "TABLE":
+        _unknown(statement)
+    if named.db.upper() not in ("", "_SESSION"):
+        raise invalid_query("CREATE TEMP TABLE cannot have a dataset in the table name")
+    return context.tables.temporary_ref(named.name)
 
 
 def _unknown(statement: exp.Expr) -> QueryResult:
@@ -124,19 +135,29 @@ def _kind_of(statement: exp.Create, properties: exp.Properties) -> str:
 
 def _exists(target: _Target, context: Context) -> bool:
     context.dataset(target.ref.project, target.ref.dataset)
-    return context.store.find_table(target.ref) is not None
+    return context.tables.find_table(target.ref) is not None
+
+
+def _changed_store(ref: TableRef, context: Context) -> Store:
+    """The store of a table that a statement creates, alters or drops: in a transaction, a temporary one only."""
+    store = context.tables.store_of(ref)
+    if store is context.store and context.tables.in_transaction:
+        raise invalid_query("A transaction cannot contain DDL statements except those of temporary tables")
+    return store
 
 
 def _put(target: _Target, resource: Resource, rows: pa.Table | None, context: Context, kind: str) -> QueryResult:
     """Create, or replace in one transaction, the table with its first rows."""
-    store = context.store
+    store = _changed_store(target.ref, context)
     with store.transaction():
         replaced = _exists(target, context)
         if replaced and not target.replace:
             raise duplicate("Table", target.ref)
+        new_table(target.ref, resource)
+        parts = _first_parts(resource, rows, store.now_ms())
         if replaced:
             store.delete_table(target.ref)
-        store.create_table(target.ref, resource, _first_parts(resource, rows, store.now_ms()))
+        store.create_table(target.ref, resource, parts)
     return _done(kind, "REPLACE" if replaced else "CREATE", target.ref)
 
 
@@ -254,21 +275,23 @@ def _copy(found: re.Match[str], context: Context) -> QueryResult:
     version, at_ms = source.version, context.store.now_ms()
     if found["at"]:
         at_ms = milliseconds(_expression_in(found["at"]), context.now_us, {})
-        source, version = context.store.table_at(source_ref, at_ms)
+        source, version = context.tables.table_at(source_ref, at_ms)
     if not source.holds_rows:
         raise invalid_query(f"{source_ref} is not allowed for this operation because it is currently a {source.kind}.")
     kind, statement_kind = _kind_of_copy(found)
+    target = _Target(_ref(_table_in(found["to"]), context), bool(found["replace"]), bool(found["exists"]))
     resource = what_a_copy_takes(source.resource) | {"schema": {"fields": list(version.fields)}}
     resource |= _definition_of_copy(kind, source_ref, at_ms)
     _merge(resource, _options_in(found["options"], TABLE_OPTIONS, context))
-    target = _Target(_ref(_table_in(found["to"]), context), bool(found["replace"]), bool(found["exists"]))
-    return _put_copy(target, resource, dict(version.parts), context, statement_kind)
+    partitioning = parse_partitioning(resource)
+    use = CopyUse(context.project, kind, source_ref, target.ref, partitioning, len(version.parts))
+    return _put_copy(target, resource, version.parts, use, context, statement_kind)
 
 
 def _kind_of_copy(found: re.Match[str]) -> tuple[str, str]:
     if found["snapshot"]:
         return "SNAPSHOT", "CREATE_SNAPSHOT_TABLE"
-    return ("CLONE" if found["how"].upper() == "CLONE" else "TABLE"), "CREATE_TABLE"
+    return found["how"].upper(), "CREATE_TABLE"
 
 
 def _definition_of_copy(kind: str, source: TableRef, at_ms: int) -> Resource:
@@ -281,16 +304,24 @@ def _definition_of_copy(kind: str, source: TableRef, at_ms: int) -> Resource:
     return definitions.get(kind, {})
 
 
+def _count_copy(use: CopyUse, store: Store) -> None:
+    """quotas#copy_jobs and #table_snapshots: clones and snapshots count, in SQL as in a copy job."""
+    store.limits.spend([Charge("copy_jobs_per_day", use.project)], store.now_ms())
+    count_copy(store, use)
+
+
 def _put_copy(
-    target: _Target, resource: Resource, parts: Mapping[str, Part], context: Context, kind: str
+    target: _Target, resource: Resource, parts: Mapping[str, Part], use: CopyUse, context: Context, kind: str
 ) -> QueryResult:
-    store = context.store
+    store = _changed_store(target.ref, context)
     with store.transaction():
         replaced = _exists(target, context)
         if replaced and target.if_not_exists:
             return _done(kind, "SKIP", target.ref)
         if replaced and (not target.replace or kind == "CREATE_SNAPSHOT_TABLE"):
             raise duplicate("Table", target.ref)
+        new_table(target.ref, resource)
+        _count_copy(use, store)
         if replaced:
             store.delete_table(target.ref)
         now = store.now_ms()
@@ -321,12 +352,12 @@ _DROPPABLE = {
 
 def _drop_table(ref: TableRef, wanted: str, if_exists: bool, context: Context) -> QueryResult:
     statement_kind = "DROP_" + wanted.replace(" ", "_")
-    table = context.store.find_table(ref)
+    table = context.tables.find_table(ref)
     if table is None and if_exists:
         return _done(statement_kind, "SKIP", ref)
     if _existing(ref, context).kind not in _DROPPABLE[wanted]:
         raise invalid_query(f"Cannot drop {ref} with DROP {wanted}: it is a {_existing(ref, context).kind}")
-    context.store.delete_table(ref)
+    _changed_store(ref, context).delete_table(ref)
     return _done(statement_kind, "DROP", ref)
 
 
@@ -349,14 +380,16 @@ def _drop_schema(statement: exp.Drop, named: exp.Table, context: Context) -> Que
 
 def _alter(statement: exp.Alter, context: Context, values: Values) -> QueryResult:
     ref, kind = _ref(statement.this, context), f"ALTER_{str(statement.args['kind']).upper()}"
-    if context.store.find_table(ref) is None and statement.args.get("exists"):
+    if context.tables.find_table(ref) is None and statement.args.get("exists"):
         return _done(kind, "SKIP", ref)
-    with context.store.transaction():
-        for action in statement.args["actions"]:
-            carry_out = _ALTERATIONS.get(type(action))
-            if carry_out is None:
-                return _unknown(statement)
-            carry_out(action, _existing(ref, context), _Setting(context, values))
+    _existing(ref, context)
+    setting = _Setting(_changed_store(ref, context), context, values)
+    actions = statement.args["actions"]
+    if any(type(action) not in _ALTERATIONS for action in actions):
+        return _unknown(statement)
+    with setting.store.transaction():
+        for action in actions:
+            _ALTERATIONS[type(action)](action, setting.store.get_table(ref), setting)
     return _done(kind, "ALTER", ref)
 
 
@@ -412,7 +445,9 @@ def _alter_column(action: exp.AlterColumn, table: Table, setting: _Setting) -> N
 
 
 def _rename_table(action: exp.AlterRename, table: Table, setting: _Setting) -> None:
+    """What may refuse it comes first: the limits of both names, then the new one."""
     new = TableRef(table.ref.project, table.ref.dataset, action.this.name)
+    setting.store.count_update(table.ref, table.partitioning)
     setting.store.create_table(new, table.resource, table.parts, created_ms=table.created_ms)
     setting.store.delete_table(table.ref)
 
@@ -433,6 +468,24 @@ def _alter_schema(found: re.Match[str], context: Context) -> QueryResult:
     context.dataset(project, dataset)
     context.store.patch_dataset(project, dataset, _options_in(found["options"], DATASET_OPTIONS, context))
     return _done("ALTER_SCHEMA", "ALTER")
+
+
+def _undrop_schema(found: re.Match[str], context: Context) -> QueryResult:
+    """https://cloud.google.com/bigquery/docs/restore-deleted-datasets"""
+    project, _, dataset = found["name"].replace("`", "").rpartition(".")
+    project = project or context.project
+    if found["exists"] and context.store.find_dataset(project, dataset) is not None:
+        return _done("UNDROP_SCHEMA", "SKIP")
+    context.store.undelete_dataset(project, dataset)
+    return _done("UNDROP_SCHEMA", "UNDROP")
+
+
+_TEXTS: Sequence[tuple[re.Pattern[str], Callable[[re.Match[str], Context], QueryResult]]] = (
+    (_COPY, _copy),
+    (_ALTER_SCHEMA, _alter_schema),
+    (_UNDROP_SCHEMA, _undrop_schema),
+    (_DROP_SNAPSHOT, _drop_snapshot),
+)
 
 
 # -- names and options
@@ -461,7 +514,7 @@ def _expression_in(text: str) -> exp.Expr:
 
 def _existing(ref: TableRef, context: Context) -> Table:
     context.dataset(ref.project, ref.dataset)
-    table = context.store.find_table(ref)
+    table = context.tables.find_table(ref)
     if table is None:
         raise context.not_found("Table", ref)
     return table

@@ -4,16 +4,15 @@ Each rule is a row of ``RULES``: a kind of expression, and how it is written for
 """
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from sqlglot import ErrorLevel, exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.generators.duckdb import DuckDBGenerator
 
 from bbq_dagster.local.errors import not_implemented
-
-Rule = Callable[[DuckDBGenerator, Any], str]
+from bbq_dagster.local.sql.dialect_times import TIME_RULES, Rule
+from bbq_dagster.local.sql.unsupported import is_unsupported
 
 
 def to_duckdb(expression: exp.Expr, now_us: int) -> str:
@@ -28,6 +27,10 @@ def to_duckdb(expression: exp.Expr, now_us: int) -> str:
         _struct_of_tuple(pair)
     for struct in reversed(list(expression.find_all(exp.Struct))):
         _name_fields(struct)
+    for cast in list(expression.find_all(exp.Cast)):
+        _name_as_declared(cast.this, cast.to)
+    for select in list(expression.find_all(exp.Select)):
+        _put_unpivoted_last(select)
     return str(expression.sql(dialect=Engine, identify=True, unsupported_level=ErrorLevel.IGNORE))
 
 
@@ -93,6 +96,36 @@ def _name_fields(node: exp.Struct) -> None:
             part.replace(_numbered(part, place))
 
 
+def _name_as_declared(value: exp.Expr, kind: exp.DataType) -> None:
+    """``STRUCT<a INT64>(1)``: the type names the fields, also of structs in arrays."""
+    if isinstance(value, exp.Array) and kind.this == exp.DType.ARRAY:
+        for element in value.expressions:
+            _name_as_declared(element, kind.expressions[0])
+    if isinstance(value, exp.Struct) and kind.this == exp.DType.STRUCT:
+        for part, declared in zip(list(value.expressions), kind.expressions, strict=False):
+            if isinstance(declared, exp.ColumnDef):
+                inner = part.expression if isinstance(part, exp.PropertyEQ) else part
+                named = exp.PropertyEQ(this=declared.this.copy(), expression=inner.copy())
+                part.replace(named)
+                _name_as_declared(named.expression, declared.args["kind"])
+            elif isinstance(part, exp.PropertyEQ):
+                part.set("expression", exp.Cast(this=part.expression.copy(), to=declared.copy()))
+
+
+def _put_unpivoted_last(select: exp.Select) -> None:
+    """``SELECT *`` of an UNPIVOT gives the other columns, the value, and then the name (query-syntax#unpivot)."""
+    source = select.args.get("from_")
+    pivots = source.this.args.get("pivots") if source is not None else None
+    star = select.expressions[0] if len(select.expressions) == 1 else None
+    if not pivots or not pivots[0].args.get("unpivot") or type(star) is not exp.Star or star.args.get("except_"):
+        return
+    value, name = pivots[0].expressions[0], pivots[0].args["fields"][0].this
+    if isinstance(value, exp.Identifier | exp.Column):
+        columns = [exp.column(part.name, quoted=True) for part in (value, name)]
+        hidden = [exp.to_identifier(part.name, quoted=True) for part in (value, name)]
+        select.set("expressions", [exp.Star(except_=hidden), *columns])
+
+
 def _numbered(part: exp.Expr, place: int) -> exp.Expr:
     return exp.PropertyEQ(this=exp.to_identifier(f"_field_{place}"), expression=part.copy())
 
@@ -103,13 +136,31 @@ def _value_of(aggregated: exp.Expr) -> exp.Expr:
 
 
 def _literal(generator: DuckDBGenerator, node: exp.Literal) -> str:
-    """A number with a point or an exponent is a FLOAT64, not a decimal."""
+    """A number with a point or an exponent is a FLOAT64, not a decimal; others are INT64."""
     text = generator.literal_sql(node)
-    is_float = not node.is_string and re.search(r"[.eE]", node.name) and not node.name.lower().startswith("0x")
-    return f"CAST({text} AS DOUBLE)" if is_float else text
+    if node.is_string or node.name.lower().startswith("0x"):
+        return text
+    if re.search(r"[.eE]", node.name):
+        return f"CAST({text} AS DOUBLE)"
+    return f"CAST({text} AS BIGINT)" if _needs_width(node) else text
+
+
+_SMALL = 1 << 15
+_PLACES = (exp.Ordered, exp.Group, exp.DataTypeParam)
+_WIDENING = (exp.Alias, exp.Array, exp.BitwiseLeftShift, exp.Mul, exp.PropertyEQ)
+
+
+def _needs_width(node: exp.Literal) -> bool:
+    """DuckDB takes a number for an INT32, of which results overflow; small ones stay, for what takes only those."""
+    parent = node.parent
+    while isinstance(parent, exp.Paren | exp.Neg):
+        parent = parent.parent
+    return not isinstance(parent, _PLACES) and (isinstance(parent, _WIDENING) or int(node.name) >= _SMALL)
 
 
 def _data_type(generator: DuckDBGenerator, node: exp.DataType) -> str:
+    if node.this == exp.DType.RANGE:
+        raise not_implemented("the type RANGE")
     if node.this == exp.DType.DECIMAL and not node.expressions:
         return "DECIMAL(38, 9)"
     if node.this == exp.DType.BIGDECIMAL:
@@ -124,12 +175,6 @@ def _in(generator: DuckDBGenerator, node: exp.In) -> str:
         return str(generator.in_sql(node))
     array = unnest.expressions[0] if isinstance(unnest, exp.Unnest) else unnest
     return f"{generator.sql(node, 'this')} IN (SELECT UNNEST({generator.sql(array)}))"
-
-
-def _timestamp_diff(generator: DuckDBGenerator, node: exp.Expr) -> str:
-    """Whole intervals that have passed, where DATE_DIFF counts boundaries crossed."""
-    unit = exp.Literal.string(node.text("unit").lower() or "day")
-    return generator.func("DATE_SUB", unit, node.expression, node.this)
 
 
 def _unnest(generator: DuckDBGenerator, node: exp.Unnest) -> str:
@@ -150,67 +195,8 @@ def _elements(node: exp.Unnest, text: str) -> str:
     return f"UNNEST({text}, max_depth => 2)" if is_of_structs else f'UNNEST({text}) AS "f0_"'
 
 
-def _timestamp_trunc(generator: DuckDBGenerator, node: exp.TimestampTrunc) -> str:
-    unit, value, zone = (
-        exp.Literal.string(node.text("unit").lower()),
-        generator.sql(node, "this"),
-        node.args.get("zone"),
-    )
-    unit_sql = generator.sql(unit)
-    if zone is None:
-        return f"DATE_TRUNC({unit_sql}, {value})"
-    at = f"AT TIME ZONE {generator.sql(zone)}"
-    return f"DATE_TRUNC({unit_sql}, {value} {at}) {at}"
-
-
-_PER_SECOND = {None: 1_000_000, "0": 1_000_000, "3": 1_000, "6": 1}
-
-
-def _unix_to_time(generator: DuckDBGenerator, node: exp.UnixToTime) -> str:
-    scale = node.args.get("scale")
-    factor = _PER_SECOND[scale.name if scale is not None else None]
-    return f"MAKE_TIMESTAMPTZ(CAST({generator.sql(node, 'this')} AS BIGINT) * {factor})"
-
-
 def _division(generator: DuckDBGenerator, node: exp.Div) -> str:
     return generator.func("BQ_DIVIDE", node.this, node.expression)
-
-
-_STRFTIME = {
-    "%E*S": "%S.%f",
-    "%E3S": "%S.%g",
-    "%E6S": "%S.%f",
-    "%E4Y": "%Y",
-    "%Ez": "+00:00",
-    "%z": "+0000",
-    "%Z": "UTC",
-    "%F": "%Y-%m-%d",
-    "%T": "%H:%M:%S",
-    "%R": "%H:%M",
-    "%D": "%m/%d/%y",
-    "%e": "%-d",
-    "%h": "%b",
-    "%n": "\n",
-    "%t": "\t",
-}
-_STRFTIME_SPEC = re.compile("|".join(re.escape(spec) for spec in sorted(_STRFTIME, key=len, reverse=True)))
-
-
-def _strftime(generator: DuckDBGenerator, node: exp.TimeToStr) -> str:
-    """FORMAT_TIMESTAMP and its like; ``%E*S`` drops the zeros at the end of the fraction."""
-    fmt = node.args["format"]
-    value = f"CAST({generator.sql(_unwrapped(node.this))} AS TIMESTAMP)"
-    if not isinstance(fmt, exp.Literal):
-        return f"STRFTIME({value}, {generator.sql(fmt)})"
-    text = exp.Literal.string(_STRFTIME_SPEC.sub(lambda spec: _STRFTIME[spec[0]], fmt.name))
-    written = f"STRFTIME({value}, {generator.sql(text)})"
-    return f"BQ_STRIP_FRACTION({written})" if "%E*S" in fmt.name else written
-
-
-def _unwrapped(node: exp.Expr) -> exp.Expr:
-    """Without the marker that sqlglot puts around the argument of FORMAT_DATE and its like."""
-    wrappers = (exp.TsOrDsToDate, exp.TsOrDsToTimestamp, exp.TsOrDsToDatetime)
-    return node.this if isinstance(node, wrappers) else node
 
 
 _FORMAT_SPEC = re.compile(r"%(?:%|[-+ #0']*\d*(?:\.\d+)?([a-zA-Z]))")
@@ -223,7 +209,9 @@ def _format(generator: DuckDBGenerator, node: exp.Expr) -> str:
     if not isinstance(fmt, exp.Literal):
         raise not_implemented("FORMAT with a format that is not a constant")
     kinds = [spec[1] for spec in _FORMAT_SPEC.finditer(fmt.name) if spec[1]]
-    text = re.sub(r"%([-+ #0']*\d*)[tT]", r"%\1s", fmt.name)
+    text = re.sub(r"%([-+ #0']*\d*)t", r"%\1s", fmt.name).replace("%'", "%,")
+    if re.search(r"%[-+ #0']*\d*T", fmt.name):
+        raise not_implemented("FORMAT with %T")
     arguments = [
         f"CAST({generator.sql(argument)} AS {_FORMAT_TYPES.get(kind.lower(), 'BIGINT')})"
         for kind, argument in zip(kinds, node.expressions, strict=False)
@@ -231,42 +219,100 @@ def _format(generator: DuckDBGenerator, node: exp.Expr) -> str:
     return f"PRINTF({', '.join([generator.sql(exp.Literal.string(text)), *arguments])})"
 
 
-def _as(kind: str, rule: Rule) -> Rule:
-    """The same, cast to the type that BigQuery gives it."""
-    return lambda generator, node: f"CAST({rule(generator, node)} AS {kind})"
-
-
-def _strptime(generator: DuckDBGenerator, node: exp.Expr) -> str:
-    fmt = exp.Literal.string(_STRPTIME_SPEC.sub(lambda spec: _STRPTIME[spec[0]], node.args["format"].name))
-    return f"STRPTIME({generator.sql(_unwrapped(node.this))}, {generator.sql(fmt)})"
-
-
-_STRPTIME = {"%E*S": "%S.%f", "%E3S": "%S.%g", "%E6S": "%S.%f", "%Ez": "%z", "%F": "%Y-%m-%d", "%T": "%H:%M:%S"}
-_STRPTIME_SPEC = re.compile("|".join(re.escape(spec) for spec in _STRPTIME))
-
-
 def _cast(generator: DuckDBGenerator, node: exp.Cast) -> str:
-    """DuckDB has no cast from TIMESTAMP to TIME."""
-    if node.to.this == exp.DType.TIME:
-        return f"BQ_TIME({generator.sql(node, 'this')})"
-    return str(generator.cast_sql(node))
+    """Where DuckDB casts in another way, or to another text."""
+    if node.args.get("format") is not None:
+        raise not_implemented("CAST with FORMAT")
+    if node.to.this == exp.DType.STRUCT and not all(isinstance(part, exp.ColumnDef) for part in node.to.expressions):
+        return str(generator.sql(node, "this"))
+    macro = _CASTS.get(node.to.this)
+    if macro is None or isinstance(node.this, exp.Null | exp.Parameter):
+        return str(generator.cast_sql(node))
+    return f"{macro}({generator.sql(node, 'this')})"
+
+
+def _try_cast(generator: DuckDBGenerator, node: exp.TryCast) -> str:
+    if node.args.get("format") is not None or node.to.this in _CASTS:
+        return f"TRY({_cast(generator, node)})"
+    return str(generator.trycast_sql(node))
+
+
+_CASTS = {
+    exp.DType.TIME: "BQ_TIME",
+    exp.DType.BIGINT: "BQ_INT64",
+    exp.DType.TEXT: "BQ_STRING",
+}
+
+
+def _string(generator: DuckDBGenerator, node: exp.String) -> str:
+    """STRING of a moment, or of JSON; in no zone but UTC."""
+    zone = node.args.get("zone")
+    if zone is not None and zone.name.upper() != "UTC":
+        raise not_implemented("STRING of a TIMESTAMP in a zone other than UTC")
+    return f"BQ_STRING({generator.sql(node, 'this')})"
+
+
+def _refused(what: str) -> Rule:
+    def refuse(generator: DuckDBGenerator, node: exp.Expr) -> str:  # noqa: ARG001
+        raise not_implemented(what)
+
+    return refuse
+
+
+def _anonymous(generator: DuckDBGenerator, node: exp.Anonymous) -> str:
+    if is_unsupported(node.name):
+        raise not_implemented(f"the function {node.name.upper()}")
+    return str(generator.anonymous_sql(node))
+
+
+def _position(generator: DuckDBGenerator, node: exp.StrPosition) -> str:
+    """STRPOS, and INSTR without a place to start from."""
+    if node.args.get("position") is not None or node.args.get("occurrence") is not None:
+        raise not_implemented("INSTR with a position or an occurrence")
+    return generator.func("STRPOS", node.this, node.args["substr"])
+
+
+def _substring(generator: DuckDBGenerator, node: exp.Substring) -> str:
+    """Position 0 is the first."""
+    start = generator.sql(node, "start")
+    if not isinstance(node.args.get("start"), exp.Literal) or start == "0":
+        start = f"(CASE WHEN ({start}) = 0 THEN 1 ELSE {start} END)"
+    return f"SUBSTRING({', '.join(filter(None, [generator.sql(node, 'this'), start, generator.sql(node, 'length')]))})"
+
+
+def _sha2(generator: DuckDBGenerator, node: exp.SHA2Digest) -> str:
+    size = node.args["length"].name
+    value = f"BQ_BYTES({generator.sql(node, 'this')})"
+    return f"BQ_SHA512({value})" if size == "512" else f"UNHEX(SHA256({value}))"
+
+
+def _quantiles(generator: DuckDBGenerator, node: exp.ApproxQuantiles) -> str:
+    """Exact ones, at the ends of so many equal parts."""
+    value, parts = node.this, int(node.expression.name)
+    bounds = ", ".join(str(place / parts) for place in range(parts + 1))
+    return f"QUANTILE_DISC({generator.sql(value)}, [{bounds}])"
+
+
+def _group_concat(generator: DuckDBGenerator, node: exp.GroupConcat) -> str:
+    """STRING_AGG; with LIMIT, as a slice of an array."""
+    if not isinstance(node.this, exp.Limit):
+        return str(DuckDBGenerator.TRANSFORMS[exp.GroupConcat](generator, node))
+    values = generator.sql(exp.ArrayAgg(this=node.this.this.copy()))
+    separator = generator.sql(node, "separator") or "','"
+    return f"ARRAY_TO_STRING(LIST_SLICE({values}, 1, {generator.sql(node.this.expression)}), {separator})"
+
+
+def _normalize(generator: DuckDBGenerator, node: exp.Normalize) -> str:
+    form = node.args.get("form")
+    if isinstance(form, exp.Expr) and form.name.upper() != "NFC":
+        raise not_implemented("NORMALIZE to a form other than NFC")
+    return generator.func("NFC_NORMALIZE", node.this)
 
 
 def _interval(generator: DuckDBGenerator, node: exp.Interval) -> str:
     if isinstance(node.args.get("unit"), exp.IntervalSpan):
         raise not_implemented("INTERVAL literals of several parts")
     return str(generator.interval_sql(node))
-
-
-def _extract(generator: DuckDBGenerator, node: exp.Extract) -> str:
-    part, of = node.this.name.upper(), generator.sql(node, "expression")
-    if part == "DATE":
-        return f"CAST({of} AS DATE)"
-    if part == "TIME":
-        return f"BQ_TIME({of})"
-    if part == "DAYOFWEEK":
-        return f"(EXTRACT(DAYOFWEEK FROM {of}) + 1)"
-    return f"EXTRACT({part} FROM {of})"
 
 
 def _json(generator: DuckDBGenerator, node: exp.JSONFormat) -> str:
@@ -278,14 +324,6 @@ def _json(generator: DuckDBGenerator, node: exp.JSONFormat) -> str:
 def _fingerprint(generator: DuckDBGenerator, node: exp.Expr) -> str:
     """Of the UTF-8 bytes of a STRING, or of BYTES."""
     return f"FARM_FINGERPRINT(BQ_BYTES({generator.sql(node.expressions[0])}))"
-
-
-def _date_arithmetic(operator: str) -> Rule:
-    def write(generator: DuckDBGenerator, node: exp.Expr) -> str:
-        amount, unit = generator.sql(node, "expression"), node.text("unit") or "DAY"
-        return f"CAST({generator.sql(node, 'this')} {operator} TO_{unit}S(CAST({amount} AS INTEGER)) AS DATE)"
-
-    return write
 
 
 def _safe(generator: DuckDBGenerator, node: exp.Expr) -> str:
@@ -307,36 +345,38 @@ def _bracket(generator: DuckDBGenerator, node: exp.Bracket) -> str:
     )
 
 
-def _timestamp_array(generator: DuckDBGenerator, node: exp.GenerateTimestampArray) -> str:
-    start, end = (f"CAST({generator.sql(node, part)} AS TIMESTAMPTZ)" for part in ("start", "end"))
-    return f"GENERATE_SERIES({start}, {end}, {generator.sql(node, 'step')})"
-
-
 RULES: Mapping[type[exp.Expr], Rule] = {
+    **TIME_RULES,
+    exp.Anonymous: _anonymous,
+    exp.ApproxQuantiles: _quantiles,
+    exp.ArraySlice: lambda g, node: g.func("BQ_ARRAY_SLICE", node.this, node.args["start"], node.args["end"]),
+    exp.ApproxTopK: _refused("APPROX_TOP_COUNT"),
+    exp.ApproxTopSum: _refused("APPROX_TOP_SUM"),
+    exp.GroupConcat: _group_concat,
+    exp.JSONKeysAtDepth: _refused("JSON_KEYS"),
+    exp.JSONType: lambda g, node: f"BQ_JSON_TYPE({g.sql(node, 'this')})",
+    exp.NetFunc: _refused("functions of NET"),
+    exp.Normalize: _normalize,
+    exp.Predict: _refused("ML.PREDICT"),
+    exp.RegexpInstr: _refused("REGEXP_INSTR"),
+    exp.SHA2Digest: _sha2,
+    exp.StrPosition: _position,
+    exp.String: _string,
+    exp.Substring: _substring,
+    exp.TryCast: _try_cast,
     exp.Bracket: _bracket,
     exp.ByteLength: _byte_length,
     exp.Cast: _cast,
     exp.DataType: _data_type,
-    exp.DateAdd: _date_arithmetic("+"),
-    exp.DateSub: _date_arithmetic("-"),
-    exp.DateTrunc: _as("DATE", DuckDBGenerator.TRANSFORMS.get(exp.DateTrunc, DuckDBGenerator.datetrunc_sql)),
     exp.Div: _division,
-    exp.Extract: _extract,
     exp.FarmFingerprint: _fingerprint,
     exp.Format: _format,
-    exp.GenerateTimestampArray: _timestamp_array,
     exp.In: _in,
     exp.Interval: _interval,
     exp.JSONFormat: _json,
     exp.Literal: _literal,
     exp.SafeFunc: _safe,
-    exp.StrToDate: _as("DATE", _strptime),
-    exp.StrToTime: _as("TIMESTAMPTZ", _strptime),
-    exp.TimestampDiff: _timestamp_diff,
-    exp.TimestampTrunc: _timestamp_trunc,
-    exp.TimeToStr: _strftime,
     exp.Unnest: _unnest,
-    exp.UnixToTime: _unix_to_time,
 }
 
 

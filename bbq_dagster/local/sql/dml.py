@@ -25,7 +25,7 @@ from bbq_dagster.local.sql.engine import connection
 from bbq_dagster.local.sql.names import Context, SystemView, resolve
 from bbq_dagster.local.sql.parameters import used_in
 from bbq_dagster.local.sql.sources import PSEUDO_COLUMNS, Sources, names_any, require_partition_filter
-from bbq_dagster.local.sql.types import duckdb_type
+from bbq_dagster.local.sql.types import cast_by_place, duckdb_type
 from bbq_dagster.local.store import StaleBasis, read_table
 
 DML = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.TruncateTable)
@@ -61,7 +61,7 @@ def run_dml(statement: exp.Expr, context: Context, *, dry_run: bool = False) -> 
     for _ in range(_FREE_ATTEMPTS):
         with suppress(StaleBasis):
             return _run_once(statement.copy(), ref, context)
-    with context.store.transaction():
+    with context.tables.writing():
         return _run_once(statement, ref, context)
 
 
@@ -111,7 +111,7 @@ def _target_ref(statement: exp.Expr, context: Context) -> TableRef:
 
 def _writable(ref: TableRef, context: Context) -> Table:
     context.dataset(ref.project, ref.dataset)
-    table = context.store.find_table(ref)
+    table = context.tables.find_table(ref)
     if table is None:
         raise context.not_found("Table", ref)
     if table.kind not in ("TABLE", "CLONE"):
@@ -124,7 +124,7 @@ def _truncate(statement: exp.Expr, ref: TableRef, context: Context) -> QueryResu
     emptied: dict[str, Part | None] = dict.fromkeys(table.parts)
     if not table.partitioning.is_partitioned:
         emptied = {WHOLE: make_part(empty_rows(table.fields), table.fields, context.store.now_ms())}
-    context.store.write_parts(ref, emptied, basis=table.version)
+    context.tables.write_parts(ref, emptied, basis=table.version)
     return _result(statement, ref, {"DELETE": table.version.rows}, None)
 
 
@@ -167,14 +167,21 @@ def _insert_text(source: exp.Expr, columns: list[str], fields: Fields, sources: 
     """The source under the table's columns, with their types, and defaults for those it does not give."""
     given = {column.lower(): f"i{index}" for index, column in enumerate(columns)}
     now_us = sources.context.now_us
+    _check_width(source, columns)
+    text = to_duckdb(source, now_us)
+    relation = sources.connection.sql(text, params=used_in(text, sources.values))
+    kinds = dict(zip(given, relation.types, strict=False))
     casts = []
     for field in fields:
-        value = given.get(field["name"].lower()) or to_duckdb(_default_of(field["name"], fields), now_us)
-        casts.append(f'CAST({value} AS {duckdb_type(field)}) AS "{field["name"]}"')
+        value = given.get(field["name"].lower())
+        if value is None:
+            cast = f"CAST({to_duckdb(_default_of(field['name'], fields), now_us)} AS {duckdb_type(field)})"
+        else:
+            cast = cast_by_place(value, kinds[field["name"].lower()], field)
+        casts.append(f'{cast} AS "{field["name"]}"')
     casts += [f'{given[name.lower()]} AS "{name}"' for name in PSEUDO_COLUMNS if name.lower() in given]
     names = ", ".join(given.values())
-    _check_width(source, columns)
-    return f"SELECT {', '.join(casts)} FROM ({to_duckdb(source, now_us)}) AS given({names})"
+    return f"SELECT {', '.join(casts)} FROM ({text}) AS given({names})"
 
 
 def _check_width(source: exp.Expr, columns: list[str]) -> None:
@@ -189,14 +196,14 @@ def _append(table: Table, rows: pa.Table, context: Context) -> None:
     pseudo = next((name for name in PSEUDO_COLUMNS if name in rows.column_names), None)
     plain = conform(rows, table.fields)
     if pseudo is None:
-        context.store.append_rows(table.ref, plain)
+        context.tables.append_rows(table.ref, plain)
         return
     starts = pc.cast(pc.floor_temporal(rows.column(pseudo), unit=table.partitioning.unit.lower()), pa.timestamp("ms"))
-    with context.store.transaction():
+    with context.tables.writing():
         for start in pc.unique(starts).to_pylist():
             at = int(pa.scalar(start, pa.timestamp("ms")).value)
             chosen = plain.filter(pc.equal(starts, pa.scalar(start, pa.timestamp("ms"))))
-            context.store.append_rows(table.ref, chosen, partition_at(table.partitioning, at))
+            context.tables.append_rows(table.ref, chosen, partition_at(table.partitioning, at))
 
 
 # -- UPDATE, DELETE, MERGE
@@ -364,7 +371,7 @@ def _write(table: Table, changes: _Changes, context: Context) -> None:
         held = None if partition in changes.touched else table.parts.get(partition)
         changed[partition] = held.merged_with(part) if held is not None else part
     if changed:
-        context.store.write_parts(table.ref, changed, basis=table.version)
+        context.tables.write_parts(table.ref, changed, basis=table.version)
 
 
 def _split(table: Table, changes: _Changes, now_ms: int) -> dict[str, pa.Table]:

@@ -5,6 +5,7 @@ macros and functions, made once. Errors leave here in BigQuery's words.
 """
 
 import atexit
+import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -15,26 +16,11 @@ import duckdb
 import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
-from bbq_dagster.local.errors import BigQueryError, invalid_query
+from bbq_dagster.local.errors import BigQueryError, invalid_query, not_implemented
 from bbq_dagster.local.sql.farmhash import farm_fingerprint
 from bbq_dagster.local.sql.json_text import json_text
-
-# What BigQuery's functions do and no function of DuckDB does.
-_MACROS = (
-    "bq_divide(a, b) AS CASE WHEN b = 0 THEN error('division by zero: ' || a || ' / ' || b) ELSE a / b END",
-    "bq_bytes(v) AS CASE WHEN typeof(v) = 'BLOB' THEN CAST(CAST(v AS VARCHAR) AS BLOB) "
-    "ELSE encode(CAST(v AS VARCHAR)) END",
-    r"bq_time(v) AS CAST(coalesce(nullif(regexp_extract(CAST(v AS VARCHAR), '\d+:\d+(:\d+)?(\.\d+)?'), ''), "
-    "CAST(v AS VARCHAR)) AS TIME)",
-    "bq_json_string(v) AS json_text(CAST(to_json(v) AS VARCHAR), typeof(v))",
-    "bq_element(list, place) AS CASE WHEN place BETWEEN 1 AND len(list) THEN list[place] END",
-    "bq_element_or_error(list, place, first) AS CASE "
-    "WHEN place < 1 THEN error('Array index ' || (place - 1 + first) || ' is out of bounds (underflow)') "
-    "WHEN place > len(list) THEN error('Array index ' || (place - 1 + first) || ' is out of bounds (overflow)') "
-    "ELSE list[place] END",
-    "bq_strip_fraction(s) AS "
-    r"regexp_replace(regexp_replace(s, '(\.\d*?)0+(\D|$)', '\1\2', 'g'), '\.(\D|$)', '\1')",
-)
+from bbq_dagster.local.sql.macros import MACROS
+from bbq_dagster.local.sql.unsupported import is_unsupported
 
 
 class _Engine:
@@ -76,6 +62,9 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 def in_bigquery_words(error: duckdb.Error) -> BigQueryError:
     """BigQuery's words for what DuckDB says; its own first line where no rule knows better."""
     text = str(error)
+    unknown = re.search(r"Function with name (\S+) does not exist", text)
+    if unknown is not None and is_unsupported(unknown[1].strip('"')):
+        return not_implemented(f"the function {unknown[1].upper()}")
     for pattern, words in _WORDS:
         found = re.search(pattern, text, re.DOTALL)
         if found:
@@ -89,8 +78,9 @@ def _open() -> duckdb.DuckDBPyConnection:
     root.execute("SELECT 1")
     root.execute("SET GLOBAL TimeZone = 'UTC'")
     _add_function(root, "farm_fingerprint", _fingerprints, ["BLOB"], "BIGINT")
+    _add_function(root, "bq_sha512", _sha512, ["BLOB"], "BLOB")
     _add_function(root, "json_text", _json_texts, ["VARCHAR", "VARCHAR"], "VARCHAR")
-    for macro in _MACROS:
+    for macro in MACROS:
         root.execute(f"CREATE MACRO {macro}")
     return root
 
@@ -107,6 +97,10 @@ def _fingerprints(values: pa.ChunkedArray) -> pa.Array:
     return pa.array([None if v is None else farm_fingerprint(v) for v in values.to_pylist()], pa.int64())
 
 
+def _sha512(values: pa.ChunkedArray) -> pa.Array:
+    return pa.array([None if v is None else hashlib.sha512(v).digest() for v in values.to_pylist()], pa.binary())
+
+
 def _json_texts(written: pa.ChunkedArray, kinds: pa.ChunkedArray) -> pa.Array:
     return pa.array(
         [json_text(*value) for value in zip(written.to_pylist(), kinds.to_pylist(), strict=True)], pa.string()
@@ -114,6 +108,7 @@ def _json_texts(written: pa.ChunkedArray, kinds: pa.ChunkedArray) -> pa.Array:
 
 
 _WORDS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
+    (r'Referenced column "([^"]+)" was not found', lambda m: f"Unrecognized name: {m[1]}"),
     (r'Referenced column "([^"]+)" not found', lambda m: f"Unrecognized name: {m[1]}"),
     (r'Referenced table "([^"]+)" not found', lambda m: f"Unrecognized name: {m[1]}"),
     (r'list "([^"]+)" does not have a column named "([^"]+)"', lambda m: f"Name {m[2]} not found inside {m[1]}"),
@@ -128,6 +123,10 @@ _WORDS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     ),
     (r"No function matches the given name and argument types '(\w+)\((.*?)\)'", lambda m: _no_signature(m[1], m[2])),
     (r'best candidate function for the function call "(.+?)\((.*?)\)"', lambda m: _no_signature(m[1], m[2])),
+    (r'invalid (date|timestamp|time) field format: "(.*?)"', lambda m: f"Invalid {m[1]}: '{m[2]}'"),
+    (r"Division by zero in expression \((.*?)\)\.", lambda m: f"division by zero: {m[1]}"),
+    (r"Overflow in \w+ of INT(?:32|64) \((.*?)\)", lambda m: f"int64 overflow: {m[1]}"),
+    (r"Malformed JSON at byte (\d+) of input: (.*?)\.", lambda m: f"syntax error while parsing JSON at {m[1]}: {m[2]}"),
     (r"Could not convert string '(.*?)' to (\w+)", lambda m: f"Bad {m[2].lower()} value: {m[1]}"),
     (
         r"cannot affect the same target row more than once",

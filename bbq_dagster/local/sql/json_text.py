@@ -54,8 +54,14 @@ def _writer(kind: DuckDBPyType) -> Writer:
     if kind.id in ("list", "array"):
         return _list_writer(_writer(inner[0][1]))
     if kind.id == "struct":
-        return _struct_writer([(name, f"{_string(name)}:", _writer(of)) for name, of in inner])
+        named = enumerate(inner, 1)
+        return _struct_writer([(name, f"{_string(_shown(name, place))}:", _writer(of)) for place, (name, of) in named])
     return _any if str(kind) == "JSON" else _WRITERS.get(kind.id, _any)
+
+
+def _shown(name: str, place: int) -> str:
+    """A field without a name, which ``dialect`` numbers, is shown as ``""`` (json_functions#json_encodings)."""
+    return "" if name == f"_field_{place}" else name
 
 
 def _list_writer(element: Writer) -> Writer:

@@ -1,8 +1,7 @@
 """Which table, or which view of INFORMATION_SCHEMA, a name in SQL means."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlglot import exp
@@ -10,6 +9,8 @@ from sqlglot import exp
 from bbq_dagster.local.errors import BigQueryError, invalid_query, not_found
 from bbq_dagster.local.model import Dataset, TableRef
 from bbq_dagster.local.sql.parameters import Values, Variable, bind
+from bbq_dagster.local.sql.session import Session
+from bbq_dagster.local.sql.workspace import Workspace
 from bbq_dagster.local.store import Store
 
 _SYSTEM = "INFORMATION_SCHEMA"
@@ -41,31 +42,39 @@ class Context:
     """What a statement is run with.
 
     Attributes:
+        session: What lasts from one statement to the next.
         location: Of the job; None until the first dataset that the statement names decides it.
         default_dataset: (project, dataset) for names without a dataset.
         parameters: REST query parameters.
-        variables: Of the script, by name in lower case.
+        given: Parameters of EXECUTE IMMEDIATE, by name (empty where they go by place); they come before the others.
         now_us: The statement's CURRENT_TIMESTAMP, microseconds since the epoch.
     """
 
     store: Store
     project: str
+    session: Session
     location: str | None = None
     default_dataset: tuple[str, str] | None = None
     parameters: tuple[Any, ...] = ()
-    variables: Mapping[str, Variable] = field(default_factory=dict)
+    given: tuple[tuple[str, Variable], ...] = ()
     now_us: int = 0
+
+    @property
+    def tables(self) -> Workspace:
+        """The tables that the statement sees."""
+        return self.session.workspace
 
     def bind(self, statement: exp.Expr) -> Values:
         """Put parameters and variables into the statement; see ``parameters.bind``."""
-        return bind(statement, self.parameters, self.variables)
+        return bind(statement, self.parameters, self.session.variables, self.given)
 
     def dataset(self, project: str, dataset: str) -> Dataset:
         """The dataset, which must be where the job runs."""
-        try:
-            found = self.store.get_dataset(project, dataset)
-        except BigQueryError as error:
-            raise self.not_found("Dataset", f"{project}:{dataset}") from error
+        found = self.tables.find_dataset(project, dataset)
+        if found is None:
+            raise self.not_found("Dataset", f"{project}:{dataset}")
+        if (project, dataset) == self.tables.dataset:
+            return found
         if self.location is not None and found.location.lower() != self.location.lower():
             raise self.not_found("Dataset", f"{project}:{dataset}")
         return found
@@ -85,7 +94,15 @@ def resolve(table: exp.Table, context: Context) -> TableRef | SystemView:
     system = _SYSTEM_VIEW.fullmatch(name) or _TABLES.fullmatch(name)
     if system:
         return _system_view(system[1] or "", system[2].upper(), context)
-    return table_ref(name, context)
+    return _temporary(name, context) or table_ref(name, context)
+
+
+def _temporary(name: str, context: Context) -> TableRef | None:
+    """``t`` or ``_SESSION.t``: a temporary table hides the one of that name in the default dataset."""
+    prefix, _, table = name.rpartition(".")
+    if prefix.upper() == "_SESSION":
+        return context.tables.temporary_ref(table)
+    return None if prefix else context.tables.find_temporary(name)
 
 
 def table_ref(name: str, context: Context) -> TableRef:

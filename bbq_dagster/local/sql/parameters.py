@@ -26,25 +26,85 @@ class Variable:
 
 
 def bind(
-    statement: exp.Expr, parameters: Sequence[Mapping[str, Any]], variables: Mapping[str, Variable] = _NO_VARIABLES
+    statement: exp.Expr,
+    parameters: Sequence[Mapping[str, Any]],
+    variables: Mapping[str, Variable] = _NO_VARIABLES,
+    given: Sequence[tuple[str, Variable]] = (),
 ) -> Values:
     """Put a typed DuckDB parameter in place of each ``@name``, ``?`` and variable; gives their values by name.
 
-    ``variables`` are those of a script, by name in lower case.
+    ``variables`` are those of a script, by name in lower case; ``given`` are parameters of EXECUTE IMMEDIATE.
     """
-    names = {str(p.get("name", "")).lower(): i for i, p in enumerate(parameters) if p.get("name")}
     values: Values = {}
-    _refuse_system_variables(statement)
-    for node in list(statement.find_all(exp.Parameter)):
-        _bind_one(node, names.get(node.name.lower()), parameters, values, node.name)
-    for position, mark in enumerate(list(statement.find_all(exp.Placeholder, bfs=False))):
-        _bind_one(mark, position if position < len(parameters) else None, parameters, values, None)
+    named = [node for node in statement.find_all(exp.Parameter) if not isinstance(node.parent, exp.Parameter)]
+    marks = list(statement.find_all(exp.Placeholder, bfs=False))
+    sources = _Sources(parameters, variables, given)
+    for node in named:
+        _bind_named(node, sources, values)
+    for position, mark in enumerate(marks):
+        _bind_marked(mark, position, sources, values)
     for column in list(statement.find_all(exp.Column)) if variables else ():
-        variable = variables.get(column.name.lower()) if not column.table else None
-        if variable is not None:
-            values[f"v_{column.name.lower()}"] = variable.value
-            column.replace(_reference(f"v_{column.name.lower()}", variable.kind))
+        _bind_variable(column, variables, values)
     return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Where values come from; those of EXECUTE IMMEDIATE hide the job's."""
+
+    parameters: Sequence[Mapping[str, Any]]
+    variables: Mapping[str, Variable]
+    given: Sequence[tuple[str, Variable]]
+
+
+def _bind_named(node: exp.Parameter, sources: _Sources, values: Values) -> None:
+    if isinstance(node.this, exp.Parameter):
+        _bind_system_variable(node, sources.variables, values)
+        return
+    name = node.name.lower()
+    for index, (given, variable) in enumerate(sources.given):
+        if given == name:
+            _bind(node, f"g{index}", variable, values)
+            return
+    names = {str(p.get("name", "")).lower(): i for i, p in enumerate(sources.parameters) if p.get("name")}
+    if name not in names:
+        raise invalid_query(f"Query parameter '{node.name}' not found")
+    _bind_parameter(node, names[name], sources.parameters, values)
+
+
+def _bind_marked(mark: exp.Expr, position: int, sources: _Sources, values: Values) -> None:
+    if position >= len(sources.given or sources.parameters):
+        raise invalid_query("Number of positional parameters is smaller than the number of ? in the query")
+    if sources.given:
+        _bind(mark, f"g{position}", sources.given[position][1], values)
+    else:
+        _bind_parameter(mark, position, sources.parameters, values)
+
+
+def _bind_variable(column: exp.Column, variables: Mapping[str, Variable], values: Values) -> None:
+    """A variable ``x``, or ``x.field`` of one that is a struct."""
+    first, *fields = column.parts
+    name = first.name.lower()
+    variable = variables.get(name)
+    if variable is None or (fields and not variable.kind.startswith("STRUCT")):
+        return
+    values[f"v_{name}"] = variable.value
+    reference = _reference(f"v_{name}", variable.kind)
+    column.replace(exp.Dot.build([reference, *(f.copy() for f in fields)]) if fields else reference)
+
+
+def _bind_system_variable(node: exp.Parameter, variables: Mapping[str, Variable], values: Values) -> None:
+    """``@@error.message`` in a handler; no other is known."""
+    dotted = node.parent if isinstance(node.parent, exp.Dot) else None
+    name = f"@@{node.this.name}.{dotted.name}" if dotted is not None else f"@@{node.this.name}"
+    if name.lower() not in variables:
+        raise not_implemented(f"the system variable {name}")
+    _bind(node if dotted is None else dotted, "system", variables[name.lower()], values)
+
+
+def _bind(node: exp.Expr, name: str, variable: Variable, values: Values) -> None:
+    values[name] = variable.value
+    node.replace(_reference(name, variable.kind))
 
 
 def field_of_parameter(name: str, kind: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,11 +118,7 @@ def field_of_parameter(name: str, kind: Mapping[str, Any]) -> dict[str, Any]:
     return field_of(name, data_type(name_of_type))
 
 
-def _bind_one(
-    node: exp.Expr, index: int | None, parameters: Sequence[Mapping[str, Any]], values: Values, name: str | None
-) -> None:
-    if index is None:
-        raise invalid_query(_TOO_FEW if name is None else f"Query parameter '{name}' not found")
+def _bind_parameter(node: exp.Expr, index: int, parameters: Sequence[Mapping[str, Any]], values: Values) -> None:
     parameter = parameters[index]
     field = field_of_parameter("", parameter.get("parameterType") or {})
     values[f"p{index}"] = _value(field, parameter.get("parameterValue") or {})
@@ -71,9 +127,6 @@ def _bind_one(
 
 def _reference(name: str, kind: str) -> exp.Expr:
     return exp.Cast(this=exp.Parameter(this=exp.Var(this=name)), to=exp.DataType.build(kind, dialect="duckdb"))
-
-
-_TOO_FEW = "Number of positional parameters is smaller than the number of ? in the query"
 
 
 def _value(field: Mapping[str, Any], value: Mapping[str, Any]) -> Any:
@@ -86,12 +139,6 @@ def _value(field: Mapping[str, Any], value: Mapping[str, Any]) -> Any:
         return {child["name"]: _value(child, values.get(child["name"]) or {}) for child in field["fields"]}
     text = value.get("value")
     return base64.b64decode(text) if field["type"] == "BYTES" and text is not None else text
-
-
-def _refuse_system_variables(statement: exp.Expr) -> None:
-    for node in statement.find_all(exp.Parameter):
-        if isinstance(node.this, exp.Parameter):
-            raise not_implemented(f"the system variable @@{node.this.name}")
 
 
 def used_in(text: str, values: Values) -> Values | None:

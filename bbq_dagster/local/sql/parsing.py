@@ -7,7 +7,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.bigquery import BigQuery
 from sqlglot.errors import ParseError, TokenError
-from sqlglot.tokenizer_core import TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from bbq_dagster.local.errors import BigQueryError, invalid_query
 
@@ -15,28 +15,32 @@ from bbq_dagster.local.errors import BigQueryError, invalid_query
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 
-def parse_script(sql: str) -> list[exp.Expr]:
-    """The statements of a script; refused with ``Syntax error: ... at [line:column]``."""
+# What sqlglot does not know as a statement.
+_UNDROP = re.compile(r"UNDROP\s+SCHEMA\b", re.IGNORECASE)
+
+
+def parse_statement(text: str, line: int, column: int) -> exp.Expr:
+    """One statement, which begins there in its script; refused with ``Syntax error: ... at [line:column]``."""
+    if _UNDROP.match(text):
+        return exp.Command(this="UNDROP", expression=exp.Literal.string(text[len("UNDROP") :].strip()))
+    placed = "\n" * (line - 1) + " " * (column - 1) + text
     try:
-        parsed = sqlglot.parse(sql, read="bigquery")
+        parsed = sqlglot.parse(placed, read="bigquery")
     except ParseError as error:
-        raise _syntax_error(sql, error) from error
-    except TokenError as error:
-        raise invalid_query(f"Syntax error: Unclosed string literal at {_position(sql, _last_quote(sql))}") from error
-    statements = [s for s in parsed if s is not None and not isinstance(s, exp.Semicolon)]
-    if not statements:
+        raise _syntax_error(placed, error) from error
+    statement = next((s for s in parsed if s is not None), None)
+    if statement is None:
         raise invalid_query("Syntax error: Unexpected end of statement at [1:1]")
-    for statement in statements:
-        _refuse_mere_expression(statement, sql)
-    return statements
+    _refuse_mere_expression(statement, placed)
+    return statement
 
 
 def parse_query(sql: str) -> exp.Query:
     """The one query of a view's definition."""
-    statements = parse_script(sql)
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+    statement = parse_statement(sql.rstrip("; \n"), 1, 1)
+    if not isinstance(statement, exp.Query):
         raise invalid_query("A view must be defined by one query")
-    return statements[0]
+    return statement
 
 
 def parse_expression(text: str) -> exp.Expr:
@@ -47,13 +51,22 @@ def parse_expression(text: str) -> exp.Expr:
         raise invalid_query(f"Syntax error: {text} is not an expression") from error
 
 
+def unclosed_string(sql: str) -> BigQueryError:
+    """The refusal of a script that ends within a literal."""
+    return invalid_query(f"Syntax error: Unclosed string literal at {_position(sql, _last_quote(sql))}")
+
+
 def with_position(error: BigQueryError, sql: str) -> BigQueryError:
     """The same refusal with the place of the name that it is about, where the text has it."""
     about = re.match(r"(?:Unrecognized name|Function not found|Column name|Name|Field name):? ([\w.]+)", error.message)
     if about is None or error.message.endswith("]"):
         return error
-    where = _place_of(sql, about[1].split(".")[-1])
-    return invalid_query(f"{error.message} at {where}") if where else error
+    name = about[1].split(".")[-1]
+    found = _token_of(sql, name)
+    if found is None:
+        return error
+    where = f"[{found.line}:{max(1, found.col - (found.end - found.start))}]"
+    return invalid_query(f"{error.message.replace(name, found.text)} at {where}")
 
 
 def _refuse_mere_expression(statement: exp.Expr, sql: str) -> None:
@@ -86,11 +99,8 @@ def _kind_of(word: str) -> str:
     return f'"{word}"'
 
 
-def _place_of(sql: str, name: str) -> str | None:
-    for token in BigQuery().tokenize(sql):
-        if token.text.lower() == name.lower():
-            return f"[{token.line}:{max(1, token.col - (token.end - token.start))}]"
-    return None
+def _token_of(sql: str, name: str) -> Token | None:
+    return next((token for token in BigQuery().tokenize(sql) if token.text.lower() == name.lower()), None)
 
 
 def _position(sql: str, at: int) -> str:

@@ -35,6 +35,8 @@ def run_query(query: exp.Expr, context: Context, *, dry_run: bool = False) -> Qu
 
 def fetch(query: exp.Expr, sources: Sources, *, dry_run: bool = False) -> tuple[list[dict[str, Any]], pa.Table]:
     """REST fields and rows of a query whose tables are loaded."""
+    if isinstance(query, exp.Select) and query.args.get("kind") == "STRUCT":
+        query.set("kind", None)
     _name_columns(query)
     text = to_duckdb(query, sources.context.now_us)
     relation = sources.connection.sql(text, params=used_in(text, sources.values))

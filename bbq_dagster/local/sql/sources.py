@@ -20,7 +20,10 @@ from bbq_dagster.local.sql.names import Context, SystemView, name_of, resolve
 from bbq_dagster.local.sql.parameters import Values, used_in
 from bbq_dagster.local.sql.parsing import parse_query
 from bbq_dagster.local.sql.pushdown import columns_named, conditions_on_names, is_used_as_row
+from bbq_dagster.local.sql.routines import with_functions_written_out
+from bbq_dagster.local.sql.session import Session
 from bbq_dagster.local.sql.types import duckdb_type, for_duckdb, needs_cast
+from bbq_dagster.local.sql.workspace import Workspace
 from bbq_dagster.local.store import read_table
 
 PSEUDO_COLUMNS = ("_PARTITIONTIME", "_PARTITIONDATE")
@@ -113,8 +116,8 @@ class Sources:
         at = node.args.get("version")
         if at is not None:
             instant = milliseconds(at.expression, self.context.now_us, self.values)
-            return self.context.store.table_at(ref, instant)
-        found = self.context.store.find_table(ref)
+            return self.context.tables.table_at(ref, instant)
+        found = self.context.tables.find_table(ref)
         if found is None:
             raise self.context.not_found("Table", ref)
         return found, found.version
@@ -124,8 +127,9 @@ class Sources:
             raise invalid(f"View {view.ref} is nested too deeply: the maximum is {_DEEPEST_VIEW} levels")
         self.tables.append(view.ref)
         definition = view.resource.get("view") or view.resource["materializedView"]
-        query = parse_query(definition["query"])
-        inner = Sources(_within(self.context, view), self.connection, {}, self.tables, 0, self._count + 1)
+        within = _within(self.context, view)
+        query = with_functions_written_out(parse_query(definition["query"]), within)
+        inner = Sources(within, self.connection, {}, self.tables, 0, self._count + 1)
         try:
             inner.load(query, depth + 1)
         except BigQueryError as error:
@@ -180,7 +184,9 @@ class Sources:
 
 
 def _within(context: Context, view: Table) -> Context:
-    return Context(context.store, view.ref.project, context.location, now_us=context.now_us)
+    """What a view sees: its own project, and nothing of the session."""
+    own = Session(Workspace(context.store, view.ref.project))
+    return Context(context.store, view.ref.project, own, context.location, now_us=context.now_us)
 
 
 def _tables_of(statement: exp.Expr) -> Iterator[exp.Table]:

@@ -133,6 +133,8 @@ def field_of(name: str, kind: exp.DataType) -> dict[str, Any]:
     if kind.this == exp.DType.STRUCT:
         children = [field_of(part.name, part.args["kind"]) for part in kind.expressions]
         return {"name": name, "type": "RECORD", "mode": "NULLABLE", "fields": children}
+    if kind.this == exp.DType.RANGE:
+        raise not_implemented("the type RANGE")
     if kind.this not in _OF_SQL:
         raise invalid_query(f"Type not found: {kind.sql('bigquery')}")
     return {"name": name, "type": _OF_SQL[kind.this], "mode": "NULLABLE"} | _parameters(_OF_SQL[kind.this], kind)
@@ -141,6 +143,24 @@ def field_of(name: str, kind: exp.DataType) -> dict[str, Any]:
 def data_type(kind: str) -> exp.DataType:
     """A BigQuery type by its SQL text."""
     return exp.DataType.build(kind, dialect="bigquery")
+
+
+def cast_by_place(text: str, kind: DuckDBPyType, field: Field) -> str:
+    """A value of this DuckDB type as the field's: structs are converted field by field, by place and not by name."""
+    inner: list[Any] = kind.children if kind.id in ("list", "array", "struct") else []
+    if type_name(field) != "RECORD" or not inner:
+        return f"CAST({text} AS {duckdb_type(field)})"
+    if is_repeated(field):
+        element = {**field, "mode": "NULLABLE"}
+        return f"LIST_TRANSFORM({text}, LAMBDA e: {cast_by_place('e', inner[0][1], element)})"
+    fields = field.get("fields", ())
+    if len(inner) != len(fields):
+        raise invalid_query(f"A struct of {len(inner)} fields cannot be assigned to {field['name']} of {len(fields)}")
+    parts = [
+        f'"{child["name"]}" := {cast_by_place(f"STRUCT_EXTRACT_AT({text}, {place})", of, child)}'
+        for place, ((_, of), child) in enumerate(zip(inner, fields, strict=True), 1)
+    ]
+    return f"CASE WHEN {text} IS NULL THEN NULL ELSE STRUCT_PACK({', '.join(parts)}) END"
 
 
 def needs_cast(field: Field) -> bool:

@@ -201,7 +201,6 @@ def test_datasets_are_created_altered_and_dropped(store, sql):
             "CREATE TABLE sales.t (id INT64) PARTITION BY nope", "invalid", id="partitioned by an unknown column"
         ),
         pytest.param("ALTER TABLE sales.orders DROP COLUMN nope", "invalidQuery", id="drop an unknown column"),
-        pytest.param("CREATE TEMP TABLE t AS SELECT 1 AS a", "notImplemented", id="temporary tables"),
     ],
 )
 def test_ddl_that_cannot_be_done_is_refused(store, sql, statement, reason):
@@ -211,3 +210,23 @@ def test_ddl_that_cannot_be_done_is_refused(store, sql, statement, reason):
         sql(statement)
 
     assert refusal.value.reason == reason
+
+
+def test_a_replacement_that_is_refused_leaves_the_table(store, sql):
+    orders(store)
+
+    with pytest.raises(BigQueryError):
+        sql("CREATE OR REPLACE TABLE sales.orders (id INT64) CLUSTER BY nope")
+
+    assert store.get_table(ref("orders")).version.rows == 3
+
+
+def test_undrop_schema_brings_a_dataset_back(store, sql):
+    """https://cloud.google.com/bigquery/docs/restore-deleted-datasets"""
+    orders(store)
+    sql("DROP SCHEMA sales CASCADE")
+
+    result = sql("UNDROP SCHEMA sales")
+
+    assert (result.statement_type, store.get_table(ref("orders")).version.rows) == ("UNDROP_SCHEMA", 3)
+    assert sql("UNDROP SCHEMA IF NOT EXISTS sales").ddl_operation == "SKIP"

@@ -183,6 +183,16 @@ def test_a_query_gives_what_bigquery_gives(rows, query, expected):
     [
         pytest.param("3true", -4880158226897771312, id="up to 16 bytes"),
         pytest.param("Nepal premier won't resign.", 0x8EB3808D1CCFC779 - 2**64, id="up to 32 bytes"),
+        pytest.param("", -7286425919675154353, id="nothing"),
+        pytest.param("a", -5528939962900187677, id="one byte"),
+        pytest.param("abcd", 1897425971756105985, id="4 bytes"),
+        pytest.param("abcdefg", 4341691227789030229, id="7 bytes"),
+        pytest.param("x" * 17, -7140662122295251035, id="17 bytes"),
+        pytest.param("x" * 33, -6176378663766452681, id="33 bytes"),
+        pytest.param("x" * 64, 6916188127298655160, id="64 bytes"),
+        pytest.param("x" * 65, 4935023790501551929, id="65 bytes"),
+        pytest.param("x" * 129, -653596692693254474, id="129 bytes"),
+        pytest.param("é", 693143013273849025, id="UTF-8"),
         pytest.param("test" * 64, 3500507768004279527, id="longer"),
         pytest.param(
             "How can you write a big system without C++?  -Paul Glick", 0x5A0A6EFD52E84E2A, id="up to 64 bytes"
@@ -190,7 +200,7 @@ def test_a_query_gives_what_bigquery_gives(rows, query, expected):
     ],
 )
 def test_fingerprints_are_those_of_farmhash(text, expected):
-    """The first from BigQuery's reference of FARM_FINGERPRINT, the others from FarmHash's own test values."""
+    """The first from BigQuery's reference of FARM_FINGERPRINT, the others from FarmHash's tests and code."""
     assert farm_fingerprint(text.encode()) == expected
 
 

@@ -1,0 +1,131 @@
+"""Seconds until Dagster's webserver has answered what the Partitions page of an asset with 100,000 keys asks for.
+
+The real webserver and code server on Postgres, all keys materialized. The page asks all at once: for the keys and their
+states, the counts, the latest materialization, what is running. Each figure is the slowest of three openings.
+Beside it an asset with a tenth of the keys.
+A number of keys may be given: `python -m benchmarks.ui_100k_keys 10000`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import dagster as dg
+
+from bbq_dagster.core.tables import DatasetRef
+from bbq_dagster.defs.discovery import remember_datasets
+from bbq_dagster.defs.events import Materialized, RunEvents, add_partitions
+from bbq_dagster.defs.names import asset_key_of, partitions_of
+from bbq_dagster_tests.builders import NOW
+from bbq_dagster_tests.defs.world import settings_in
+from benchmarks._dagster import on_postgres, size_asked_for
+from benchmarks._figure import print_figure
+
+KEYS, OPENINGS = 100_000, 3
+TARGET_SECONDS = 3
+START_SECONDS = 120
+CONFIG = "backup_project: acme-backup\ncatalog: {location: EU}\nsources: [{project: acme-shop}]\n"
+_ASSET = "query Page($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode { id %s } } }"
+QUESTIONS = (
+    _ASSET
+    % """partitionKeysByDimension { name type partitionKeys } assetPartitionStatuses {
+        ... on DefaultPartitionStatuses { materializedPartitions materializingPartitions failedPartitions } }""",
+    _ASSET % "description groupName opNames kinds partitionDefinition { type name } metadataEntries { label }",
+    _ASSET % "partitionStats { numMaterialized numMaterializing numPartitions numFailed }",
+    _ASSET % "assetMaterializations(limit: 1) { timestamp runId partition metadataEntries { label } }",
+    "query Page($key: AssetKeyInput!) { assetsLatestInfo(assetKeys: [$key]) { id unstartedRunIds inProgressRunIds } }",
+)
+
+
+def main() -> None:
+    keys = size_asked_for(KEYS)
+    with on_postgres() as instance:
+        tenth, whole = DatasetRef("acme-shop", "tenth"), DatasetRef("acme-shop", "whole")
+        _materialize(instance, tenth, keys // 10)
+        _materialize(instance, whole, keys)
+        with _webserver([tenth, whole]) as url:
+            seconds = {dataset: max(_open(url, dataset) for _ in range(OPENINGS)) for dataset in (tenth, whole)}
+    print_figure("ui_100k_keys, a tenth", seconds[tenth], "s", target=None)
+    print_figure("ui_100k_keys", seconds[whole], "s", target=TARGET_SECONDS)
+
+
+def _materialize(instance: dg.DagsterInstance, dataset: DatasetRef, count: int) -> None:
+    keys = [f"events_{number // 1000:03}${number % 1000:04}" for number in range(count)]
+    add_partitions(instance, partitions_of(dataset), keys)
+    rows = {"rows": dg.MetadataValue.int(1)}
+    events = RunEvents(instance, "a run that is gone", "__ASSET_JOB", "backup")
+    materialized = (Materialized(key, "modified", rows, "version") for key in keys)
+    events.record_materializations(asset_key_of(dataset), materialized, at=NOW)
+
+
+@contextmanager
+def _webserver(datasets: list[DatasetRef]) -> Iterator[str]:
+    """Dagster's webserver for the instance that ``DAGSTER_HOME`` names, with an asset for each dataset."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "bbq.yaml").write_text(CONFIG)
+        remember_datasets(settings_in(folder / ".bbq"), datasets)
+        environment = {**os.environ, "BBQ_CONFIG": str(folder / "bbq.yaml")}
+        port = _free_port()
+        command = [sys.executable, "-m", "dagster_webserver", "-m", "bbq_dagster.definitions", "-p", str(port)]
+        with (folder / "log").open("w") as log:
+            server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            url = f"http://127.0.0.1:{port}/graphql"
+            _wait_until_served(url)
+            yield url
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def _open(url: str, dataset: DatasetRef) -> float:
+    with ThreadPoolExecutor(len(QUESTIONS)) as browser:
+        began = time.perf_counter()
+        list(browser.map(lambda question: _ask(url, question, dataset), QUESTIONS))
+        return time.perf_counter() - began
+
+
+def _ask(url: str, question: str, dataset: DatasetRef) -> Any:
+    body = {"query": question, "variables": {"key": {"path": [dataset.project, dataset.dataset]}}}
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        answer = json.loads(response.read())
+    assert "errors" not in answer, answer
+    return answer["data"]
+
+
+def _wait_until_served(url: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}?query={{version}}", timeout=10).close()
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -25,6 +25,9 @@ from dagster._core.storage.event_log.schema import DynamicPartitionsTable
 BATCH = 1000
 """Events in one write."""
 
+_KEPT_SECONDS = 30
+"""How long a connection to Dagster's storage is kept: shorter than anything between the two that cuts idle ones."""
+
 DATA_VERSION_TAG = "dagster/data_version"
 """The one tag of a materialization that Dagster indexes, so that it can be read for many partitions at once."""
 
@@ -95,6 +98,15 @@ class RunEvents:
             job_name=self.job_name,
             dagster_event=event,
         )
+
+
+def keep_connected(instance: dg.DagsterInstance) -> None:
+    """Let this process keep its connections to Dagster's storage, as the webserver does.
+
+    Dagster opens one for each statement, 5 to 9 ms each on Postgres: half a second in a run. Nothing to do on SQLite.
+    """
+    for storage in (instance.event_log_storage, instance.run_storage):
+        storage.optimize_for_webserver(statement_timeout=0, pool_recycle=_KEPT_SECONDS, max_overflow=10)
 
 
 def data_versions(instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Sequence[str]) -> Mapping[str, str]:

@@ -14,6 +14,7 @@ from bbq_dagster.core.retention import RetentionPlan
 from bbq_dagster.core.retention_text import retention_summary
 from bbq_dagster.core.tables import DatasetRef, Unit
 from bbq_dagster.core.wording import size
+from bbq_dagster.defs.events import remove_partitions
 from bbq_dagster.defs.metadata import reasons_as_markdown
 from bbq_dagster.defs.names import partitions_of
 from bbq_dagster.defs.resources import BbqResource
@@ -24,8 +25,6 @@ RETENTION_AT = "0 6 * * *"
 
 _BIGGEST = 20
 _LISTED = 200
-_RETIRED = 1000
-"""Partitions that one run takes out: Dagster does so one by one."""
 
 
 class RetentionConfig(dg.Config):
@@ -82,19 +81,17 @@ retention_daily = dg.ScheduleDefinition(
 )
 
 
-def retire_partitions(instance: dg.DagsterInstance, departed: Iterable[Unit], *, most: int = _RETIRED) -> int:
-    """Take the partitions of units out of Dagster that nothing is left of, ``most`` in one run, and say how many.
+def retire_partitions(instance: dg.DagsterInstance, departed: Iterable[Unit]) -> int:
+    """Take the partitions of units out of Dagster that nothing is left of, and say how many.
 
     Their materializations stay in the event log; a unit that comes back gets its partition again by its next backup.
     """
     retired = 0
     for dataset, units in groupby(sorted(departed), key=lambda unit: unit.table.in_dataset):
-        name = str(partitions_of(dataset).name)
-        for key in sorted(instance.get_existing_dynamic_partitions(name, [unit.key for unit in units])):
-            if retired == most:
-                return retired
-            instance.delete_dynamic_partition(name, key)
-            retired += 1
+        partitions = partitions_of(dataset)
+        keys = instance.get_existing_dynamic_partitions(str(partitions.name), [unit.key for unit in units])
+        remove_partitions(instance, partitions, keys)
+        retired += len(keys)
     return retired
 
 

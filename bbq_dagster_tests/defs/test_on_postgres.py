@@ -5,10 +5,18 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import sqlalchemy
 from dagster._core.test_utils import create_run_for_test
 
 from bbq_dagster.core.tables import DatasetRef
-from bbq_dagster.defs.events import Materialized, RunEvents, add_partitions, data_versions, remove_partitions
+from bbq_dagster.defs.events import (
+    Materialized,
+    RunEvents,
+    add_partitions,
+    data_versions,
+    keep_connected,
+    remove_partitions,
+)
 from bbq_dagster.defs.names import asset_key_of, partitions_of
 from bbq_dagster_tests.builders import NOW
 from bbq_dagster_tests.defs.world import statuses
@@ -100,3 +108,15 @@ def test_1_000_partitions_are_taken_out_by_one_statement(instance: dg.DagsterIns
 
     assert statements_of(postgres, "dynamic_partitions") == 1
     assert instance.get_dynamic_partitions(str(stock.name)) == ["table_1000"]
+
+
+def test_connections_are_kept(instance: dg.DagsterInstance) -> None:
+    def connection() -> int:
+        with instance.event_log_storage.index_connection() as connection:
+            return int(connection.execute(sqlalchemy.text("SELECT pg_backend_pid()")).scalar_one())
+
+    before = {connection() for _ in range(3)}
+    keep_connected(instance)
+    after = {connection() for _ in range(3)}
+
+    assert (len(before), len(after)) == (3, 1)

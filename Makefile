@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint types unit deployment dev bench peers schema clean
+.PHONY: demo test lint types unit deployment trust years dev bench peers schema clean
 
 demo: $(READY)            ## the main job end to end on the embedded BigQuery
 	$(BIN)/bbq demo
@@ -26,6 +26,12 @@ unit: $(READY)
 
 deployment: $(READY)      ## two days of daemon, webserver and three run workers on Postgres; minutes
 	$(BIN)/pytest -m deployment
+
+trust: $(READY)           ## killed at every side effect, every fault at every call; long
+	$(BIN)/pytest -m trust -n 2 --dist worksteal
+
+years: $(READY)           ## 730 days of 500 tables against a model of what is true; make years SEED=7
+	$(if $(SEED),BBQ_YEARS_SEED=$(SEED)) $(BIN)/pytest -m years -s
 
 bench: $(READY)           ## make bench NAME=calls_idle
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=… of:"; ls benchmarks/*.py | xargs -n1 basename | grep -v '^_' | sed 's/\.py$$//;s/^/  /'; exit 2; }

@@ -12,12 +12,16 @@ import dagster as dg
 
 from bbq_dagster.core.tables import DatasetRef
 from bbq_dagster.defs.assets import build_backup_asset
+from bbq_dagster.defs.catalog import catalog_check, catalog_check_daily, catalog_snapshot, catalog_snapshot_daily
 from bbq_dagster.defs.discovery import known_datasets
+from bbq_dagster.defs.health import build_health
 from bbq_dagster.defs.jobs import backup_now
+from bbq_dagster.defs.notifications import build_notification_sensors
 from bbq_dagster.defs.resources import BbqResource
 from bbq_dagster.defs.restores import restore
 from bbq_dagster.defs.retention import retention, retention_daily
 from bbq_dagster.defs.sensors import build_daily_sensor, build_new_datasets_sensor
+from bbq_dagster.defs.verification import build_verification
 from bbq_dagster.settings import Settings, Source, load_settings
 
 
@@ -29,21 +33,23 @@ def defs() -> dg.Definitions:
 
 
 def build_definitions(settings: Settings, datasets: Collection[DatasetRef], *, bbq: BbqResource) -> dg.Definitions:
-    """An asset for each of ``datasets``, a sensor for each source project, and the jobs.
+    """An asset with its checks for each of ``datasets``, a sensor for each source project, and the jobs.
 
     A run is one process: a step process of its own would double the start-up time of a run, and could outlive it.
     """
-    return dg.Definitions(
+    backups = dg.Definitions(
         assets=[build_backup_asset(dataset) for dataset in datasets],
-        jobs=[backup_now, restore, retention],
-        schedules=[retention_daily],
+        jobs=[backup_now, restore, retention, catalog_check, catalog_snapshot],
+        schedules=[retention_daily, catalog_check_daily, catalog_snapshot_daily],
         sensors=[
             *(_daily_sensor(settings, source, datasets) for source in settings.sources),
             build_new_datasets_sensor(settings, datasets),
+            *build_notification_sensors(settings),
         ],
         resources={"bbq": bbq},
         executor=dg.in_process_executor,
     )
+    return dg.Definitions.merge(backups, build_health(datasets), build_verification(datasets))
 
 
 def _daily_sensor(settings: Settings, source: Source, datasets: Collection[DatasetRef]) -> dg.SensorDefinition:

@@ -13,18 +13,28 @@ from functools import cache
 from bbq_dagster.apply.backup import apply_backup
 from bbq_dagster.apply.backup import record_scan as apply_record_scan
 from bbq_dagster.apply.copying import CopyLimits, Progress
+from bbq_dagster.apply.drill import drill_request
 from bbq_dagster.apply.expiry import RetentionReport, apply_retention
 from bbq_dagster.apply.holding import place_hold, release_hold
+from bbq_dagster.apply.mending import RebuildReport, RepairReport, apply_adoption, apply_rebuild, apply_repair
 from bbq_dagster.apply.report import BackupReport, UnitOutcome
 from bbq_dagster.apply.restore import RestoreReport, apply_restore, refuse_conflicts
 from bbq_dagster.apply.restore_look import look_at_world
 from bbq_dagster.apply.scan import ScannedDataset, ScanProgress, Scope, SourceScan, scan_project, scan_projects
+from bbq_dagster.apply.stocktaking import look_at_backups, look_at_original, read_catalog, tables_there
 from bbq_dagster.apply.undelete import UndeleteReport, apply_undelete
+from bbq_dagster.apply.verification import VerificationReport, apply_verification
+from bbq_dagster.core.anomalies import is_of_gate
+from bbq_dagster.core.catalog_snapshot import CatalogSnapshot
 from bbq_dagster.core.changes import Change
+from bbq_dagster.core.drift import BackupSide, CatalogSide, Drift, catalog_is_gone, find_drift
 from bbq_dagster.core.holds import Hold
 from bbq_dagster.core.inventory import Dataset
+from bbq_dagster.core.metrics import Figure, measured_figures
 from bbq_dagster.core.naming import copy_id, job_id
+from bbq_dagster.core.original import AdoptionPlan, Known, plan_adoption, source_project_of
 from bbq_dagster.core.plan import BackupPlan, Quota, plan_backup, request
+from bbq_dagster.core.rebuild import RebuildPlan, plan_rebuild
 from bbq_dagster.core.restore import RestorePlan, plan_restore
 from bbq_dagster.core.restore_choice import Past, choose_versions
 from bbq_dagster.core.restore_record import ItemState, ItemStatus, item_statuses
@@ -33,9 +43,12 @@ from bbq_dagster.core.retention import Breaker, RetentionPlan, plan_retention
 from bbq_dagster.core.retention_policy import RetentionPolicy
 from bbq_dagster.core.retention_record import hold_of
 from bbq_dagster.core.selection import NotSelected
+from bbq_dagster.core.slis import SliReport, measure
 from bbq_dagster.core.status import TableStatus, table_statuses
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.core.undelete import TIME_TRAVEL, UndeletePlan, deleted_versions, plan_undelete
+from bbq_dagster.core.verification import Budget, Candidate, VerificationPlan, candidates_of, plan_verification
+from bbq_dagster.core.verification_record import fold_proofs
 from bbq_dagster.core.versions import Copy, Version
 from bbq_dagster.errors import Refused
 from bbq_dagster.settings import Settings
@@ -144,16 +157,32 @@ class Stack:
         self.catalog.prepare()
         apply_record_scan(plan, self.catalog, run_id=run_id, clock=self.clock)
 
-    def plan_restore(self, request: RestoreRequest, *, now: datetime) -> RestorePlan:
-        """Plan what ``request`` asks for, on what the catalog and the warehouse say now. Changes nothing."""
+    def plan_restore(
+        self, request: RestoreRequest, *, now: datetime, may_write: Collection[str] | None = None
+    ) -> RestorePlan:
+        """Plan what ``request`` asks for, on what the catalog and the warehouse say now. Changes nothing.
+
+        ``may_write``: the projects to restore into, besides where a version came from; None: those of the settings.
+        """
         choice = choose_versions(request, *self._on_record(request), now=now)
         sources = {chosen.version.unit.table.project for chosen in choice.chosen}
-        may_write = self.settings.restore_projects
+        may_write = self.settings.restore_projects if may_write is None else may_write
         world = look_at_world(self.warehouse, request, choice, may_look=sources.union(may_write))
-        return plan_restore(request, choice, world, may_write=may_write, now=now)
+        bad = self._flaws({chosen.version.unit.table.in_dataset for chosen in choice.chosen})
+        return plan_restore(request, choice, world, may_write=may_write, now=now, flaws=bad)
+
+    def _flaws(self, datasets: Collection[DatasetRef]) -> Mapping[str, str]:
+        """How versions of these datasets differ from what was copied, by their ids; others are not in it."""
+        proofs = fold_proofs(self.catalog.verifications(datasets)) if datasets else {}
+        return {identity: proof.flaw for identity, proof in proofs.items() if proof.is_bad}
 
     def apply_restore(
-        self, plan: RestorePlan, *, run_id: str, on_progress: Callable[[Progress], None] = lambda _: None
+        self,
+        plan: RestorePlan,
+        *,
+        run_id: str,
+        may_write: Collection[str] | None = None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> RestoreReport:
         """Carry out a restore plan, or finish one that was begun.
 
@@ -162,7 +191,7 @@ class Stack:
         refuse_conflicts(plan)
         self.catalog.prepare()
         if not self.catalog.restore_events(plan.restore_id):
-            self._refuse_moved(plan)
+            self._refuse_moved(plan, may_write)
         return apply_restore(
             plan,
             self.warehouse,
@@ -197,9 +226,9 @@ class Stack:
             return {}, self.catalog.versions_by_id(wish.version_id for wish in request.versions)
         return self.catalog.pasts({scope.dataset for scope in request.what}), []
 
-    def _refuse_moved(self, plan: RestorePlan) -> None:
+    def _refuse_moved(self, plan: RestorePlan, may_write: Collection[str] | None) -> None:
         """The same request, planned for the same instant, has to give the same plan."""
-        if self.plan_restore(plan.request, now=plan.planned_at).digest != plan.digest:
+        if self.plan_restore(plan.request, now=plan.planned_at, may_write=may_write).digest != plan.digest:
             raise Refused(
                 f"{plan.restore_id}: the world has moved since this was planned: nothing was restored",
                 hint="a target or a version is not as it was: plan again, and look what is different",
@@ -208,7 +237,26 @@ class Stack:
     def status(self, projects: Collection[str] | None = None) -> tuple[TableStatus, ...]:
         """What the catalog says of all tables, or of those of these projects."""
         records = self.catalog.records(None)
-        return table_statuses({ref: rec for ref, rec in records.items() if projects is None or ref.project in projects})
+        return table_statuses(
+            {ref: rec for ref, rec in records.items() if projects is None or ref.project in projects},
+            fold_proofs(self.catalog.verifications(None)),
+        )
+
+    def slis(
+        self,
+        *,
+        now: datetime,
+        projects: Collection[str] | None = None,
+        datasets: Collection[DatasetRef] | None = None,
+        on_progress: Callable[[ScanProgress], None] = lambda _: None,
+    ) -> SliReport:
+        """Look at these projects or datasets (None: all) and say what is not protected as it should be."""
+        self._refuse_unknown(projects, datasets)
+        scan = self._scan(now=now, projects=projects, datasets=datasets, on_progress=on_progress)
+        limits = self.settings.slis
+        return measure(
+            scan.datasets, now=now, limits=limits, failures=scan.failures, projects_failed=scan.projects_failed
+        )
 
     def plan_retention(
         self, *, now: datetime, projects: Collection[str] | None = None, datasets: Collection[DatasetRef] | None = None
@@ -244,9 +292,91 @@ class Stack:
             requests_per_second=self.settings.limits.requests_per_second,
         )
 
+    def plan_verification(
+        self, *, now: datetime, units: Collection[Unit] = (), size_bytes: int | None = None, with_drills: bool = True
+    ) -> VerificationPlan:
+        """Plan what of the day's budget is still to be verified; with ``units``, all versions of these and no drills.
+
+        A unit that is a table stands for all its partitions. ``size_bytes`` replaces what is left of the day's bytes.
+        Raises ``Refused`` where a unit has no version.
+        """
+        found = self.candidates({unit.table.in_dataset for unit in units} or None)
+        asked = [c for c in found if not units or c.version.unit in units or c.version.unit.table.unit() in units]
+        missing = {u for u in units if not any(u in (c.version.unit, c.version.unit.table.unit()) for c in asked)}
+        if missing:
+            raise Refused(f"{', '.join(map(str, sorted(missing)))} has no version: nothing was verified")
+        budget = self._verification_budget(len(found), now=now)
+        if units:
+            budget = replace(budget, versions=len(asked), drills=0)
+        if size_bytes is not None:
+            budget = replace(budget, size_bytes=size_bytes)
+        return plan_verification(asked, budget=budget if with_drills else replace(budget, drills=0), now=now)
+
+    def candidates(self, datasets: Collection[DatasetRef] | None = None) -> list[Candidate]:
+        """Every live version of these datasets (None: of all) with its proof, oldest first."""
+        proofs = fold_proofs(self.catalog.verifications(datasets))
+        return candidates_of(self.catalog.live_versions(datasets), proofs)
+
+    def apply_verification(
+        self, plan: VerificationPlan, *, run_id: str, on_progress: Callable[[str], None] = lambda _: None
+    ) -> VerificationReport:
+        """Read and compare what the plan names, and restore its drills into the scratch project."""
+        self.catalog.prepare()
+
+        def restore(planned: RestorePlan) -> str:
+            report = self.apply_restore(planned, run_id=run_id, may_write=[self.settings.scratch_project])
+            return "; ".join(item.error for item in (*report.failed, *report.unfinished))
+
+        return apply_verification(
+            plan,
+            self.warehouse,
+            self.catalog,
+            run_id=run_id,
+            clock=self.clock,
+            scratch_project=self.settings.scratch_project,
+            plan_drill=self._plan_drill,
+            restore=restore,
+            on_progress=on_progress,
+        )
+
+    def _plan_drill(self, version: Version) -> RestorePlan:
+        project = self.settings.scratch_project
+        return self.plan_restore(drill_request(version, into=project), now=self.clock(), may_write=[project])
+
+    def _verification_budget(self, live: int, *, now: datetime) -> Budget:
+        verify = self.settings.verify
+        midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return Budget.of_day(
+            share=verify.share_per_day,
+            versions=verify.versions_per_day,
+            size_bytes=verify.bytes_per_day,
+            drills=verify.drills_per_day,
+            live=live,
+            spent=self.catalog.verified_since(midnight),
+        )
+
     def holds(self) -> list[Hold]:
         """The holds that were not released, oldest first."""
         return [hold_of(event) for event in self.catalog.holds()]
+
+    def figures(self, *, now: datetime) -> list[Figure]:
+        """What a monitoring system gets of all sources: from one look at them, and from the catalog."""
+        return measured_figures(
+            self.slis(now=now),
+            projects=[source.project for source in self.settings.sources],
+            statuses=self.status(),
+            looks=self.last_scans(),
+            drill_times=self.catalog.drill_times(),
+            flagged=self.anomalies(),
+        )
+
+    def last_scans(self) -> Mapping[DatasetRef, datetime]:
+        """When each dataset was last looked at, by a backup or a look that was recorded."""
+        return self.catalog.last_scans()
+
+    def anomalies(self) -> list[Hold]:
+        """What the anomaly gate flagged and nobody released, oldest first."""
+        return list(filter(is_of_gate, self.holds()))
 
     def hold(self, target: str, *, owner: str, reason: str, until: datetime | None, run_id: str) -> Hold:
         """Forbid the deletion of what ``target`` names, from now on. Raises ``Refused`` where it names nothing."""
@@ -278,6 +408,69 @@ class Stack:
         return apply_undelete(
             plan, self.warehouse, self.catalog, run_id=run_id, clock=self.clock, limits=self._copy_limits()
         )
+
+    def check_catalog(self) -> Drift:
+        """Where the catalog and the backup project disagree. Changes nothing."""
+        if not self.catalog.is_there():
+            return catalog_is_gone(DatasetRef(self.settings.backup_project, self.settings.catalog.dataset))
+        return find_drift(*self._both_sides())
+
+    def repair_catalog(self, *, approved: str, run_id: str) -> RepairReport:
+        """Check again, and do what can be done. Raises ``Refused`` where that is not what was approved."""
+        drift = self.check_catalog()
+        return apply_repair(drift, self.warehouse, self.catalog, run_id=run_id, clock=self.clock, approved=approved)
+
+    def plan_rebuild(self) -> RebuildPlan:
+        """Everything in the backup project that is not on record, as versions. Changes nothing."""
+        return plan_rebuild(*self._both_sides())
+
+    def rebuild_catalog(self, *, approved: str, run_id: str) -> RebuildReport:
+        """Look again, and record it. Raises ``Refused`` where that is not what was approved."""
+        return apply_rebuild(self.plan_rebuild(), self.catalog, run_id=run_id, clock=self.clock, approved=approved)
+
+    def take_catalog_snapshot(self) -> CatalogSnapshot:
+        """Keep the catalog as it is now, for 30 days; of a day the first snapshot is kept."""
+        return self.catalog.take_snapshot(self.clock())
+
+    def restore_catalog(self, name: str) -> CatalogSnapshot:
+        """Have the events of a snapshot again, besides those that are there. Raises ``Refused`` where there is none."""
+        snapshots = {snapshot.table.table: snapshot for snapshot in self.catalog.snapshots()}
+        if name not in snapshots:
+            raise Refused(f"there is no snapshot {name} of the catalog", hint="`bbq catalog snapshots` lists them")
+        self.catalog.prepare_anew()
+        self.catalog.read_back(snapshots[name])
+        return snapshots[name]
+
+    def plan_adoption(
+        self, *, project: str | None = None, export: DatasetRef | None = None, datasets: Collection[DatasetRef] = ()
+    ) -> AdoptionPlan:
+        """What the original BBQ left in ``project`` (None: the backup project), as versions. Changes nothing.
+
+        ``export``: its Datastore export, which tells what each copy is of. ``datasets``: all that there ever were.
+        """
+        project = project or self.settings.backup_project
+        records = read_catalog(self.catalog).records
+        exported = [] if export is None else self.warehouse.exported_backups(export, project)
+        looked = look_at_original(self.warehouse, project)
+        of = {source_project_of(found.ref, found.location) for found in looked.datasets}
+        mine = [source.project for source in self.settings.sources if source.project in of]
+        recorded = [version for record in records for version in record.versions]
+        known = Known(
+            exported={backup.backup: backup for backup in exported},
+            tables=tables_there(self.warehouse, mine).union(version.unit.table for version in recorded),
+            datasets=datasets,
+        )
+        on_record = {version.version_id for version in recorded}
+        return plan_adoption(looked.datasets, on_record=on_record, known=known, unseen=looked.unseen)
+
+    def adopt(self, plan: AdoptionPlan, *, approved: str, run_id: str) -> tuple[Version, ...]:
+        """Record the versions of ``plan``. Raises ``Refused`` where that is not what was approved."""
+        return apply_adoption(plan, self.catalog, run_id=run_id, clock=self.clock, approved=approved)
+
+    def _both_sides(self) -> tuple[CatalogSide, BackupSide]:
+        catalog = read_catalog(self.catalog)
+        project = self.settings.backup_project
+        return catalog, look_at_backups(self.warehouse, project, on_record=catalog.records)
 
     def _retention_of(self, table: TableRef) -> RetentionPolicy | None:
         """A project that is no source any more has no retention: its versions stay."""
@@ -336,6 +529,7 @@ class Stack:
             salt=salt,
             failures=scan.failures,
             projects_failed=scan.projects_failed,
+            anomaly_policy=cache(lambda table: self.settings.policy_for(table).anomaly.value),
         )
 
     def _projects_to_scan(

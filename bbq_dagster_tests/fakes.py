@@ -18,12 +18,18 @@ from typing import Any, TypeVar
 
 from bbq_dagster.apply.pace import Runtime
 from bbq_dagster.core.catalog import Event, EventKind, fold_record, live_events, version_of
+from bbq_dagster.core.catalog_snapshot import CatalogSnapshot
+from bbq_dagster.core.drift import Repetition
+from bbq_dagster.core.fingerprint import Field, Fingerprint, Question, TableLayout, TimePartitioning
 from bbq_dagster.core.inventory import Dataset, SourceTable, State, TableOptions, TableShape, UnitState
+from bbq_dagster.core.original import ExportedBackup
 from bbq_dagster.core.restore_choice import Past
 from bbq_dagster.core.restore_record import gone_of
 from bbq_dagster.core.retention import RetentionRecord
 from bbq_dagster.core.retention_record import RetentionFold, fold_holds
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
+from bbq_dagster.core.verification import Spent
+from bbq_dagster.core.verification_record import How
 from bbq_dagster.core.versions import Copy, DatasetRecord, Version, Writing
 from bbq_dagster.errors import BbqError, Permanent, Refused
 from bbq_dagster.warehouse.port import BackupTableFacts, CopyStatus, JobRef
@@ -190,6 +196,7 @@ class FakeWarehouse:
         self._swallowed: Counter[Unit] = Counter()
         self._endless: set[Unit] = set()
         self._looks_too_early = 0
+        self._changed: set[Unit] = set()
 
     # The scene
 
@@ -231,6 +238,13 @@ class FakeWarehouse:
         with self._call("delete_partition", unit):
             if unit.table in self._tables:
                 self._tables[unit.table].held.pop(unit.partition, None)
+
+    def change_values(self, unit: Unit) -> None:
+        """Let it have other values in as many rows."""
+        self._changed.add(unit)
+
+    def has_dataset(self, ref: DatasetRef) -> bool:
+        return ref in self._datasets
 
     def has_table(self, ref: TableRef) -> bool:
         return ref in self._tables
@@ -381,9 +395,51 @@ class FakeWarehouse:
             found = {name: self._tables[dataset.table(name)] for name in tables if dataset.table(name) in self._tables}
             return {name: BackupTableFacts(table.states(), table.expires) for name, table in found.items()}
 
+    def exported_backups(self, export: DatasetRef, project: str) -> list[ExportedBackup]:
+        raise Refused(f"{export} has no export of the original BBQ")
+
     def remove_expirations(self, table: TableRef) -> None:
         with self._call("remove_expirations", table):
             self._tables[table].expires = False
+
+    def table_layout(self, table: TableRef) -> TableLayout | None:
+        with self._call("table_layout", table):
+            found = self._tables.get(table)
+            return None if found is None else _layout(found)
+
+    def scan_bytes(self, question: Question) -> int:
+        with self._call("scan_bytes", question.table):
+            return sum(state.size_bytes or 0 for state in self._asked(question).values())
+
+    def fingerprints(self, question: Question, *, at_most: int) -> tuple[Mapping[str | None, Fingerprint], int]:
+        with self._call("fingerprints", question.table):
+            asked = self._asked(question)
+            return (
+                {name: self._fingerprint(question, name, state.rows or 0) for name, state in asked.items()},
+                sum(state.size_bytes or 0 for state in asked.values()),
+            )
+
+    def ensure_scratch_dataset(self, ref: DatasetRef, *, location: str, kept_for: timedelta) -> None:
+        with self._call("ensure_scratch_dataset", ref):
+            self._datasets.setdefault(ref, (Dataset(ref, location), True))
+
+    def delete_dataset_if_empty(self, ref: DatasetRef) -> None:
+        with self._call("delete_dataset_if_empty", ref):
+            if not any(table.in_dataset == ref for table in self._tables):
+                self._datasets.pop(ref, None)
+
+    def _asked(self, question: Question) -> dict[str | None, State]:
+        table = self._tables.get(question.table)
+        if table is None:
+            raise Permanent(f"table {question.table} is not there", reason="notFound")
+        if question.as_of is not None and (table.state().modified_at or NOW) > question.as_of:
+            raise Permanent(f"{question.table} cannot be read as it was: only its present is known here")
+        return {name: state for name, state in table.states().items() if name in question.partitions and state.rows}
+
+    def _fingerprint(self, question: Question, partition: str | None, rows: int) -> Fingerprint:
+        content = f"{rows}{' changed' if question.table.unit(partition) in self._changed else ''}"
+        columns = tuple((field.name, content) for field in question.layout.fields)
+        return Fingerprint(rows, question.layout.schema, content, columns)
 
     # Jobs
 
@@ -458,6 +514,8 @@ class FakeCatalog:
     def __init__(self, calls: Calls | None = None) -> None:
         self.calls = Calls() if calls is None else calls
         self._events: dict[str, Event] = {}
+        self.is_lost = False
+        self._kept: dict[CatalogSnapshot, list[Event]] = {}
 
     @property
     def events(self) -> list[Event]:
@@ -473,6 +531,32 @@ class FakeCatalog:
     def prepare(self) -> None:
         with self.calls.call("prepare"):
             pass
+
+    def prepare_anew(self) -> None:
+        with self.calls.call("prepare_anew"):
+            self.is_lost = False
+
+    def is_there(self) -> bool:
+        with self.calls.call("is_there"):
+            return not self.is_lost
+
+    def take_snapshot(self, at: datetime) -> CatalogSnapshot:
+        with self.calls.call("take_snapshot"):
+            snapshot = CatalogSnapshot.of_day(DatasetRef("acme-backup", "bbq_catalog"), at.date())
+            self._kept.setdefault(snapshot, self.events)
+            return snapshot
+
+    def snapshots(self) -> list[CatalogSnapshot]:
+        with self.calls.call("snapshots"):
+            return sorted(self._kept, key=lambda snapshot: snapshot.day, reverse=True)
+
+    def read_back(self, snapshot: CatalogSnapshot) -> None:
+        with self.calls.call("read_back", snapshot.table):
+            self._events.update({event.event_id: event for event in self._kept[snapshot]})
+
+    def lose(self) -> None:
+        """Somebody deletes it."""
+        self._events, self.is_lost = {}, True
 
     def records(self, datasets: Collection[DatasetRef] | None) -> Mapping[DatasetRef, DatasetRecord]:
         with self.calls.call("records", "all" if datasets is None else len(datasets)):
@@ -552,6 +636,17 @@ class FakeCatalog:
                     folds.setdefault(dataset, RetentionFold(dataset)).take(event)
             return [fold.record() for fold in folds.values()]
 
+    def last_scans(self) -> Mapping[DatasetRef, datetime]:
+        with self.calls.call("last_scans"):
+            scans = sorted(self.of_kind(EventKind.DATASET_SCANNED), key=lambda event: event.recorded_at)
+            return {DatasetRef(event.source_project, event.source_dataset): event.recorded_at for event in scans}
+
+    def drill_times(self) -> Mapping[DatasetRef, timedelta]:
+        with self.calls.call("drill_times"):
+            drills = [e for e in self.of_kind(EventKind.VERIFIED) if (e.how, e.outcome) == ("drill", "proven")]
+            in_order = sorted(drills, key=lambda event: event.recorded_at)
+            return {event.unit.table.in_dataset: timedelta(milliseconds=event.duration_ms or 0) for event in in_order}
+
     def holds(self) -> list[Event]:
         with self.calls.call("holds"):
             return fold_holds(self.events)
@@ -562,10 +657,46 @@ class FakeCatalog:
             found = [event for event in self.events if event.version_id in wanted]
             return sorted(found, key=lambda event: (event.recorded_at, event.event))
 
+    def repetitions(self) -> list[Repetition]:
+        with self.calls.call("repetitions"):
+            told: dict[str, list[Event]] = {}
+            for event in self.of_kind(EventKind.VERSION_CREATED):
+                told.setdefault(event.version_id or "", []).append(event)
+            deleted = {event.version_id for event in self.of_kind(EventKind.VERSION_DELETED)}
+            counted = [
+                Repetition(of_one[0].unit, identity, len(of_one), len(of_one), len({_facts(event) for event in of_one}))
+                for identity, of_one in told.items()
+                if identity not in deleted
+            ]
+            return [repeated for repeated in counted if repeated.facts > 1]
+
+    def failed_places(self) -> frozenset[Unit]:
+        with self.calls.call("failed_places"):
+            return frozenset(
+                TableRef(e.backup_project or "", e.backup_dataset or "", e.backup_table or "").unit(e.partition_id)
+                for e in self.of_kind(EventKind.COPY_FAILED)
+            )
+
     def deletions_since(self, since: datetime) -> list[Event]:
         with self.calls.call("deletions_since", since):
             found = [event for event in self.of_kind(EventKind.VERSION_DELETED) if event.recorded_at >= since]
             return sorted(found, key=lambda event: event.recorded_at)
+
+    def live_versions(self, datasets: Collection[DatasetRef] | None) -> list[Version]:
+        with self.calls.call("live_versions"):
+            made = [version_of(e) for e in self._live() if datasets is None or e.unit.table.in_dataset in datasets]
+            return sorted(made, key=lambda version: version.captured_at, reverse=True)
+
+    def verifications(self, datasets: Collection[DatasetRef] | None) -> list[Event]:
+        with self.calls.call("verifications"):
+            found = self.of_kind(EventKind.VERIFIED)
+            return [e for e in found if datasets is None or e.unit.table.in_dataset in datasets]
+
+    def verified_since(self, since: datetime) -> Spent:
+        with self.calls.call("verified_since"):
+            found = [event for event in self.of_kind(EventKind.VERIFIED) if event.recorded_at >= since]
+            drills = sum(event.how == How.DRILL for event in found)
+            return Spent(len(found) - drills, sum(event.bytes_scanned or 0 for event in found), drills)
 
     def history(
         self, datasets: Collection[DatasetRef] | None, *, limit: int, kinds: Collection[EventKind] | None = None
@@ -580,12 +711,22 @@ class FakeCatalog:
             return sorted(found, key=lambda event: event.recorded_at, reverse=True)[:limit]
 
 
+def _facts(event: Event) -> tuple[object, ...]:
+    return event.captured_at, event.row_count, event.size_bytes, event.backup_table, event.unit
+
+
 def _state(rows: int, at: datetime) -> State:
     return State(rows, rows * BYTES_PER_ROW, at)
 
 
 def _sum(there: State | None, added: State) -> State:
     return _state(((there.rows if there else 0) or 0) + (added.rows or 0), added.modified_at or NOW)
+
+
+def _layout(table: _Table) -> TableLayout:
+    fields = (Field("day", "DATE"), Field("n", "INTEGER"))
+    partitioning = TimePartitioning("DAY", "day", "DATE") if table.partitioned else None
+    return TableLayout(fields, partitioning, table.created_at, table.state().modified_at)
 
 
 def _shape(table: _Table) -> TableShape:

@@ -226,7 +226,10 @@ def test_else_it_is_in_the_current_folder(file: Path, monkeypatch: pytest.Monkey
 
 # What is wrong with it, and how that is said
 
-KEYS = "endpoint, credentials, backup_project, catalog, defaults, sources, restore_projects, limits, state_dir"
+KEYS = (
+    "endpoint, credentials, backup_project, catalog, defaults, sources, restore_projects, slis, notifications, limits,"
+    " verify, state_dir"
+)
 HEAD = "backup_project: b\ncatalog: {location: EU}\n"
 TAIL = "catalog: {location: EU}\nsources: [{project: a}]\n"
 

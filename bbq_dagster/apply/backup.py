@@ -46,9 +46,9 @@ from bbq_dagster.apply.report import (
     VersionMade,
 )
 from bbq_dagster.core.catalog import Event, copy_planned
-from bbq_dagster.core.naming import is_created_first, job_id
+from bbq_dagster.core.naming import description_of, is_created_first, job_id
 from bbq_dagster.core.plan import BackupPlan
-from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
+from bbq_dagster.core.tables import TableRef, Unit
 from bbq_dagster.core.versions import Copy
 from bbq_dagster.errors import BbqError
 from bbq_dagster.warehouse.port import Catalog, Warehouse
@@ -153,7 +153,7 @@ class _Run:
         """For a copy that goes there: all copies into one backup dataset come from one dataset in one location."""
         home, source = copy.destination.table.in_dataset, copy.source.table.in_dataset
         try:
-            self._warehouse.ensure_dataset(home, location=copy.location, description=_description(source))
+            self._warehouse.ensure_dataset(home, location=copy.location, description=description_of(source))
         except BbqError as error:
             return error
         return None
@@ -261,14 +261,9 @@ def _copies_into(destination: TableRef, copies: tuple[Copy, ...], *, begun: bool
         destination,
         copies,
         create_like=source if is_created_first(copies[0]) else None,
-        description=_description(source),
+        description=description_of(source),
         begun=begun,
     )
-
-
-def _description(source: DatasetRef | TableRef) -> str:
-    """On the backup dataset or table: its name may be too short for all of this."""
-    return f"Backup of {source}"
 
 
 def _refused(table: TableCopies, error: BbqError) -> Iterator[CopyEnd]:

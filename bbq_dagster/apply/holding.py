@@ -7,6 +7,7 @@ from datetime import datetime
 from bbq_dagster.core.holds import Hold, check_target, is_pattern, is_version_id
 from bbq_dagster.core.retention_record import about_of, held, hold_of, released
 from bbq_dagster.core.tables import DatasetRef, Unit
+from bbq_dagster.core.wording import printable
 from bbq_dagster.errors import Refused
 from bbq_dagster.warehouse.port import Catalog
 
@@ -14,10 +15,13 @@ from bbq_dagster.warehouse.port import Catalog
 def place_hold(
     catalog: Catalog, target: str, *, owner: str, reason: str, until: datetime | None, now: datetime, run_id: str
 ) -> Hold:
-    """Forbid the deletion of what ``target`` names. Raises ``Refused`` where it names nothing, or the end is past."""
+    """Forbid the deletion of what ``target`` names. Raises ``Refused`` where it names nothing, the end is past, or the
+    words would not show."""
     check_target(target)
     if not owner or not reason:
         raise Refused("a hold needs an owner and a reason: nothing was held")
+    if (shown := printable(f"{owner}, {reason}")) != f"{owner}, {reason}":
+        raise Refused(f"owner and reason of a hold are one line of plain text: nothing was held: {shown}")
     if until is not None and until <= now:
         raise Refused(f"the end of the hold, {until:%Y-%m-%d %H:%M} UTC, is past: nothing was held")
     hold = Hold(target, owner, reason, now, until)

@@ -23,12 +23,16 @@ from bbq_dagster.core.catalog import (
 )
 from bbq_dagster.core.changes import settled_tables
 from bbq_dagster.core.plan import BackupPlan
+from bbq_dagster.core.retention_record import held
 from bbq_dagster.core.tables import Unit
 from bbq_dagster.core.versions import Copy, PlannedUnit
 
 
 def scan_events(plan: BackupPlan, *, at: datetime, run_id: str) -> Iterator[Event]:
-    """One event per dataset that was listed, and one per unit that is empty now, or gone."""
+    """One event per dataset that was listed, per unit that is empty now, or gone, and per hold of the anomaly gate.
+
+    The holds go in before anything is copied: what is flagged is held from the start.
+    """
     for changes in plan.changes:
         found = changes.inventory
         count = len(found.tables) + len(found.left_out)
@@ -37,6 +41,8 @@ def scan_events(plan: BackupPlan, *, at: datetime, run_id: str) -> Iterator[Even
         yield emptied(change, at=at, run_id=run_id)
     for gone in plan.vanished:
         yield vanished(gone, at=at, run_id=run_id)
+    for anomaly in plan.anomalies:
+        yield held(anomaly.hold(since=at), anomaly.target, run_id=run_id)
 
 
 def fates(

@@ -28,7 +28,7 @@ from bbq_dagster.core.inventory import Dataset, Inventory, State, take_inventory
 from bbq_dagster.core.plan import DatasetFailure, ProjectFailure
 from bbq_dagster.core.tables import DatasetRef, TableRef
 from bbq_dagster.core.versions import DatasetRecord
-from bbq_dagster.errors import BbqError, Refused
+from bbq_dagster.errors import BbqError, Permanent, Refused
 from bbq_dagster.warehouse.port import Catalog, Warehouse
 
 T = TypeVar("T")
@@ -131,8 +131,9 @@ def scan_project(
       its units have vanished; where it does not say so, it is a failure, and nothing is known of it.
     * ``on_progress`` is called in the caller's thread.
 
-    Raises what the warehouse raises where the datasets of the project cannot be listed, what the catalog raises, and
-    ``Refused`` for the backup project, whose backups need no backup.
+    Raises what the warehouse raises where the datasets of the project cannot be listed, what the catalog raises,
+    ``Permanent`` where the list is empty and nothing is on record, and ``Refused`` for the backup project, whose
+    backups need no backup.
     """
     if project == backup_project:
         raise Refused(f"{project} is the backup project", hint="name another project as source")
@@ -140,17 +141,29 @@ def scan_project(
     listed = sorted(warehouse.list_datasets(project), key=lambda dataset: dataset.ref)
     chosen, skipped = _choose(listed, scope, only)
     records = catalog.scan_records(project, only=only, besides=[ref for ref, _ in skipped])
+    missing = _missing({dataset.ref for dataset in listed}, records, scope, only)
+    if not (listed or missing):
+        raise _nothing_to_see(project)
     with ThreadPoolExecutor(threads) as pool:
         look = _Look(warehouse, catalog, pool, scope, now, frozenset(list_all_partitions_of))
         progress = _Progress(on_progress, project, len(chosen))
         found = look.at_tables(project, chosen, progress)
         scans = look.at_changes([one for one in found if isinstance(one, Inventory)], records, progress)
-        gone = look.for_missing(_missing({dataset.ref for dataset in listed}, records, scope, only), records)
+        gone = look.for_missing(missing, records)
     every = (*found, *scans, *gone)
     return ProjectScan(
         datasets=tuple(one for one in every if isinstance(one, ScannedDataset)),
         failures=tuple(sorted((one for one in every if isinstance(one, DatasetFailure)), key=lambda one: one.dataset)),
         skipped=tuple(skipped),
+    )
+
+
+def _nothing_to_see(project: str) -> Permanent:
+    """BigQuery leaves out of the list what may not be seen: without a permission, a project looks empty."""
+    return Permanent(
+        f"{project} shows no dataset: there is none, or the account that bbq runs as may not see any",
+        hint=f"give it bigquery.datasets.get on project {project} (role roles/bigquery.metadataViewer);"
+        " a project without datasets is no source yet",
     )
 
 

@@ -30,6 +30,7 @@ from bbq_dagster.apply.copying import (
 from bbq_dagster.apply.pace import Runtime
 from bbq_dagster.core.catalog import Event, version_of
 from bbq_dagster.core.inventory import State
+from bbq_dagster.core.naming import description_of
 from bbq_dagster.core.tables import TableRef, Unit
 from bbq_dagster.core.undelete import NotBack, TableAsItWas, UndeletePlan, brought_back
 from bbq_dagster.core.versions import Copy, PlannedUnit, Version, Writing
@@ -164,7 +165,7 @@ def _copies(table: TableAsItWas, attempt: int) -> TableCopies:
     if not table.is_partitioned:
         copy = _copy(table, table.past, table.table.unit(), _units(table), attempt, writing=Writing.REPLACE)
         return TableCopies(table.table, (copy,))
-    clone, description = _clone_of(table), f"Backup of {table.source}"
+    clone, description = _clone_of(table), description_of(table.source)
     if table.needs_whole_table:
         # Only into an empty table, so that its job is the same one in every run: what it wrote is not in its own way.
         copy = _copy(table, clone.unit(), table.table.unit(), _units(table), attempt=1)

@@ -40,11 +40,11 @@ def stack_of(config: Path | None) -> Stack:
 
 @contextmanager
 def reading_catalog(stack: Stack) -> Iterator[None]:
-    """While only the catalog is read: one that was never made is told from one that lost something."""
+    """While the catalog is read: that there is none is told from anything else that is not found."""
     try:
         yield
     except Permanent as error:
-        if error.reason != "notFound":
+        if error.reason != "notFound" or stack.catalog.is_there():
             raise
         settings = stack.settings
         raise Permanent(

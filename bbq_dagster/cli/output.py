@@ -21,6 +21,7 @@ from rich.table import Table
 
 from bbq_dagster.apply.telling import now_and_then
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
+from bbq_dagster.core.wording import printable, printable_lines
 
 if TYPE_CHECKING:
     from bbq_dagster.apply.copying import Progress as CopyProgress
@@ -34,8 +35,8 @@ _BETWEEN = 3
 
 
 def show_json(value: object) -> None:
-    """Dataclasses become objects, references and times become text, sets are sorted."""
-    click.echo(json.dumps(jsonable(value), indent=2, ensure_ascii=False))
+    """Dataclasses become objects, references and times become text, sets are sorted; what does not show is escaped."""
+    click.echo(printable_lines(json.dumps(jsonable(value), indent=2, ensure_ascii=False)))
 
 
 def jsonable(value: object) -> object:
@@ -162,4 +163,4 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else printable(str(value))

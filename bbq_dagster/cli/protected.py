@@ -29,6 +29,7 @@ def status(config: Path | None, projects: tuple[str, ...], as_json: bool) -> Non
     stack = stack_of(config)
     with waiting_for("reading the catalog"), reading_catalog(stack):
         statuses = stack.status(projects or None)
+        flagged = stack.anomalies()
     # A project that is no source any more still has its backups; one that has neither is a slip of the pen.
     for project in set(projects) - {status.table.project for status in statuses}:
         stack.settings.source(project)
@@ -39,20 +40,22 @@ def status(config: Path | None, projects: tuple[str, ...], as_json: bool) -> Non
         "Protected tables",
         (
             *("table", "units", "rows", "size", "newest version", "oldest version", "last looked at"),
-            *("gone", "failed", "unfinished"),
+            *("last proven", "gone", "failed", "unfinished", "bad"),
         ),
         (
             (
                 *(s.table, s.units, s.rows, size(s.size_bytes), s.newest_at, s.oldest_at, s.looked_at),
-                *(s.gone, s.failed, s.unfinished),
+                *(s.proven_at, s.gone, s.failed, s.unfinished, s.bad),
             )
             for s in statuses
         ),
-        numbers=("units", "rows", "size", "gone", "failed", "unfinished"),
+        numbers=("units", "rows", "size", "gone", "failed", "unfinished", "bad"),
         empty="nothing is protected yet\nHINT: `bbq plan` shows what a backup would copy",
     )
     if statuses:
         click.echo(_sum(statuses))
+    if flagged:
+        click.echo(f"{len(flagged):,} flagged, older versions are held: `bbq anomaly list`")
 
 
 @click.command()

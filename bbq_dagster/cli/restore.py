@@ -69,6 +69,7 @@ def restore() -> None:
     help="Whether missing datasets and tables are created.",
 )
 @click.option("--keep-partition-expiration", is_flag=True, help="Give new tables the partition expiration of then.")
+@click.option("--even-if-bad", is_flag=True, help="Versions too that were found to differ from what was copied.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan there, to apply.")
 @click.option("--all", "show_all", is_flag=True, help=f"Every line, not {_LINES_OF_A_LIST} of each list.")
 @as_json
@@ -91,6 +92,7 @@ def plan(
     on_existing: str,
     create: str,
     keep_partition_expiration: bool,
+    even_if_bad: bool,
     output: Path | None,
     show_all: bool,
     as_json: bool,
@@ -111,13 +113,14 @@ def plan(
     """
     request = RestoreRequest(
         what=tuple(map(Scope.parse, what)),
-        versions=(*map(VersionWish, versions), *(read_version_list(listed.read_text("utf-8")) if listed else ())),
+        versions=(*map(VersionWish, versions), *(read_version_list(_text_of(listed)) if listed else ())),
         partitions=Partitions(ids, first, last, last_days),
         as_of=None if as_of is None else instant_of(as_of),
         target=Target(into_project, into_dataset, prefix, suffix, tuple(map(_pair, names))),
         on_existing=OnExisting(on_existing),
         create=Create(create),
         keep_partition_expiration=keep_partition_expiration,
+        even_if_bad=even_if_bad,
     )
     stack = stack_of(config)
     now = stack.clock()
@@ -144,7 +147,7 @@ def apply(config: Path | None, plan_file: Path, as_json: bool) -> None:
     \b
     bbq restore apply plan.json
     """
-    planned = read_plan(plan_file.read_text("utf-8"), name=str(plan_file))
+    planned = read_plan(_text_of(plan_file), name=str(plan_file))
     stack = stack_of(config)
     with progress_bar("restoring", len(planned.items), hidden=not planned.items) as bar, reading_catalog(stack):
         report = stack.apply_restore(planned, run_id=f"cli-{uuid4()}", on_progress=bar.update)
@@ -208,6 +211,14 @@ _URGENT_FIRST = (ItemState.FAILED, ItemState.IN_PROGRESS, ItemState.PENDING, Ite
 def _to_show(items: Sequence[ItemStatus], states: Sequence[ItemState], limit: int | None) -> list[ItemStatus]:
     """The items in these states, in the order of the states, ``limit`` of each at most (None: all)."""
     return [item for state in states for item in [item for item in items if item.state is state][:limit]]
+
+
+def _text_of(file: Path) -> str:
+    """Of UTF-8, with or without the mark that Excel puts first."""
+    try:
+        return file.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Refused(f"{file} is not UTF-8: {error}: nothing was done") from error
 
 
 def _pair(text: str) -> tuple[str, str]:

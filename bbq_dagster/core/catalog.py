@@ -39,6 +39,7 @@ class EventKind(StrEnum):
     RELEASED = "released"
     DELETION_PLANNED = "deletion_planned"
     VERSION_DELETED = "version_deleted"
+    VERIFIED = "verified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,18 @@ COLUMNS = (
     Column("size_bytes", "INT64", "Logical bytes of the version"),
     Column("error", "STRING", "BigQuery's message where the copy failed"),
     Column("source_options", "STRING", "Description, labels and other options of the source table, as JSON"),
+    Column("source_schema", "STRING", "Fingerprint of the columns of the source table: another one is another schema"),
     Column("restore_id", "STRING", "The restore that a row is about"),
     Column("target", "STRING", "Where it is restored to, as project.dataset.table$partition"),
     Column("hold_id", "STRING", "The hold; ties held to released"),
     Column("held", "STRING", "What a hold protects: a version id, a table or partition, or a pattern for tables"),
     Column("owner", "STRING", "Whose hold it is"),
     Column("held_until", "TIMESTAMP", "When a hold ends by itself; NULL for one that has to be released"),
+    Column("outcome", "STRING", "What a verification found: proven, differs, source_gone, could_not"),
+    Column("how", "STRING", "What a version was compared with: source, fingerprint, or drill for a restored copy"),
+    Column("fingerprint", "STRING", "Rows, schema and sums of hashes of the version, as JSON"),
+    Column("bytes_scanned", "INT64", "What the queries of a verification read"),
+    Column("duration_ms", "INT64", "How long a verification took; that of a drill is the time of the restore"),
 )
 
 
@@ -122,12 +129,18 @@ class Event:
     size_bytes: int | None = None
     error: str | None = None
     source_options: str | None = None
+    source_schema: str | None = None
     restore_id: str | None = None
     target: str | None = None
     hold_id: str | None = None
     held: str | None = None
     owner: str | None = None
     held_until: datetime | None = None
+    outcome: str | None = None
+    how: str | None = None
+    fingerprint: str | None = None
+    bytes_scanned: int | None = None
+    duration_ms: int | None = None
 
     @property
     def event_id(self) -> str:
@@ -208,6 +221,26 @@ def version_created(
     )
 
 
+def version_found(version: Version, *, at: datetime, run_id: str) -> Event:
+    """A copy that nobody recorded is a version from now on: what is known of it was read off its backup table."""
+    event = _seen(_about(EventKind.VERSION_CREATED, version.unit, at=at, run_id=run_id), version.source)
+    backup = version.backup.table
+    return replace(
+        event,
+        location=version.location,
+        reason=version.reason,
+        partitioned=version.unit.partition is not None,
+        whole_table=version.whole_table,
+        backup_project=backup.project,
+        backup_dataset=backup.dataset,
+        backup_table=backup.table,
+        version_id=version.version_id,
+        captured_at=version.captured_at,
+        row_count=version.rows,
+        size_bytes=version.size_bytes,
+    )
+
+
 def copy_failed(copy: Copy, unit: PlannedUnit, *, job_id: str, error: str, at: datetime, run_id: str) -> Event:
     """A unit was not copied, and this copy of it will not be tried again."""
     failed = _of_copy(EventKind.COPY_FAILED, copy, unit, at=at, run_id=run_id)
@@ -237,8 +270,10 @@ def fold_record(events: Iterable[Event]) -> DatasetRecord:
     settlement of each table, the planned copies without an end, and the newest scan. More events do no harm.
     ``row_count`` of a settlement is the number of partitions whose versions are not among the events.
     """
-    once = live_events(dict.fromkeys(events))
-    in_order = sorted(once, key=lambda event: (event.recorded_at, event.event is not EventKind.COPY_PLANNED))
+    once = list(dict.fromkeys(events))
+    ended = {_end_of(event) for event in once if event.event in (EventKind.VERSION_CREATED, EventKind.COPY_FAILED)}
+    live = live_events(once)
+    in_order = sorted(live, key=lambda event: (event.recorded_at, event.event is not EventKind.COPY_PLANNED))
     latest: dict[Unit, Version] = {}
     absent: dict[Unit, Absence] = {}
     settled: dict[TableRef, tuple[datetime, State]] = {}
@@ -248,7 +283,6 @@ def fold_record(events: Iterable[Event]) -> DatasetRecord:
     unread: dict[TableRef, int] = {}
     for event in in_order:
         unit = event.unit
-        ends = (event.copy_id or "", unit)
         match event.event:
             case EventKind.VERSION_CREATED:
                 version = version_of(event)
@@ -256,12 +290,10 @@ def fold_record(events: Iterable[Event]) -> DatasetRecord:
                     latest[unit] = version
                 absent.pop(unit, None)
                 failures.pop(unit, None)
-                open_copies.pop(ends, None)
             case EventKind.COPY_FAILED:
                 failures[unit] = failures.get(unit, 0) + 1
-                open_copies.pop(ends, None)
-            case EventKind.COPY_PLANNED:
-                open_copies[ends] = event
+            case EventKind.COPY_PLANNED if _end_of(event) not in ended:
+                open_copies[_end_of(event)] = event
             case EventKind.EMPTIED | EventKind.VANISHED:
                 absent[unit] = Absence(event.event)
             case EventKind.TABLE_SETTLED if event.source_created_at is not None:
@@ -278,6 +310,11 @@ def fold_record(events: Iterable[Event]) -> DatasetRecord:
         scanned_at,
         {table: count for table, count in unread.items() if count},
     )
+
+
+def _end_of(event: Event) -> tuple[str, Unit]:
+    """What ties the end of a copy to its plan. A version that was deleted since was the end of its copy."""
+    return event.copy_id or "", event.unit
 
 
 def live_events(events: Iterable[Event]) -> list[Event]:
@@ -307,13 +344,14 @@ def version_of(event: Event) -> Version:
         rows=event.row_count,
         size_bytes=event.size_bytes,
         source=event.source_state,
-        source_created_at=event.source_created_at or event.captured_at,
+        source_created_at=event.source_created_at,
         job_id=event.job_id or "",
         reason=event.reason or "",
         whole_table=bool(event.whole_table),
         recorded_at=event.recorded_at,
         run_id=event.run_id,
         options=_options(event),
+        schema=event.source_schema,
     )
 
 
@@ -337,6 +375,7 @@ def _copy_of(events: Sequence[Event]) -> Copy:
         attempt=first.attempt or 1,
         partitioned=bool(first.partitioned),
         options=_options(first),
+        schema=first.source_schema,
     )
 
 
@@ -359,6 +398,7 @@ def _of_copy(kind: EventKind, copy: Copy, unit: PlannedUnit, *, at: datetime, ru
         copy_id=copy_id(copy),
         attempt=copy.attempt,
         source_options=None if copy.options == TableOptions() else json.dumps(to_json(copy.options)),
+        source_schema=copy.schema,
     )
 
 

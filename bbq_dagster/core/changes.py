@@ -128,6 +128,9 @@ def _emptied(seen: _Seen) -> str | None:
 def _recreated(seen: _Seen) -> str | None:
     """Or replaced by an older one: a table that was renamed keeps the time of its creation (managing-tables)."""
     created_at, known = seen.table.created_at, seen.last.source_created_at
+    if known is None:
+        # Read off its backup table, which does not say. A table that is younger than the copy is another one.
+        known = min(created_at, seen.last.captured_at)
     if created_at == known:
         return None
     how = "dropped and created anew" if created_at > known else "replaced by another table, created"
@@ -135,10 +138,13 @@ def _recreated(seen: _Seen) -> str | None:
 
 
 def _modified(seen: _Seen) -> str | None:
-    at = seen.state.modified_at
-    if at is None or at < seen.last.captured_at:
+    at, until = seen.state.modified_at, seen.last.holds_until
+    if at is None or (until is not None and at < until):
         return None
-    return f"modified {_at(at)}, last backup captured {_at(seen.last.captured_at)}"
+    if until == seen.last.captured_at:
+        return f"modified {_at(at)}, last backup captured {_at(until)}"
+    holds = "does not say what it holds" if until is None else f"surely holds only what was written before {_at(until)}"
+    return f"modified {_at(at)}, last backup {holds}"
 
 
 def _differs(seen: _Seen) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 
@@ -25,7 +25,8 @@ class Hold:
     """Nothing that ``target`` names is deleted while ``now < until`` (None: until it is released).
 
     ``target`` is a version id, a table or partition as ``project.dataset.table$partition`` (a table stands for all its
-    partitions), or a pattern for tables such as ``project.dataset.sales_*``.
+    partitions), or a pattern for tables such as ``project.dataset.sales_*``. ``given_id``: of a hold that is
+    the same for the same cause, whenever it is placed.
     """
 
     target: str
@@ -33,10 +34,13 @@ class Hold:
     reason: str
     since: datetime
     until: datetime | None = None
+    given_id: str = field(default="", compare=False)
 
     @property
     def hold_id(self) -> str:
         """The same for the same hold, so that one that was placed twice is one."""
+        if self.given_id:
+            return self.given_id
         facts = "\n".join([self.target, self.owner, self.reason, self.since.isoformat(), str(self.until)])
         return hashlib.sha256(facts.encode()).hexdigest()[:12]
 

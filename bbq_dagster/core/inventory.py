@@ -42,11 +42,12 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A source dataset as ``datasets.list`` shows it."""
+    """A dataset as ``datasets.list`` shows it, which leaves out the ``description``."""
 
     ref: DatasetRef
     location: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    description: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,8 @@ class SourceTable:
     partition_type: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     options: TableOptions = TableOptions()
+    schema: str | None = None
+    """The same for the same columns: names, types, modes and order."""
 
     @property
     def is_partitioned(self) -> bool:

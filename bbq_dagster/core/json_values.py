@@ -33,7 +33,7 @@ def from_json(kind: type[T], value: object) -> T:
     """The value of type ``kind`` that ``to_json`` wrote. Raises ``Refused`` where it is none."""
     try:
         return cast(T, _read(kind, value))
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise Refused(f"this is not what bbq wrote: {error}") from error
 
 
@@ -73,7 +73,7 @@ def _read(kind: Any, value: Any) -> Any:
     if kind in _NAMES:
         return kind.parse(value)
     if kind is datetime:
-        return datetime.fromisoformat(value)
+        return _read_instant(value)
     if is_dataclass(kind):
         return _read_fields(cast(type, kind), value)
     if isinstance(kind, type) and issubclass(kind, Enum):
@@ -83,6 +83,13 @@ def _read(kind: Any, value: Any) -> Any:
     if type(value) is not kind:
         raise TypeError(f"{value!r} is not of type {kind.__name__}")
     return value
+
+
+def _read_instant(text: str) -> datetime:
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return instant.astimezone(UTC)
 
 
 def _parts(kind: Any, length: int) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from bbq_dagster.core.inventory import State
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
@@ -25,7 +25,8 @@ MAX_NAME_BYTES = 1024
 """Of dataset ids (characters, all ASCII) and table ids (UTF-8 bytes); BigQuery: datasets, tables."""
 
 _STAMP = "%Y%m%dT%H%M%SZ"
-_SUFFIX = re.compile(r"-(?:\d{8}T\d{6}Z|undated)-[a-z2-7]{16}")
+_SUFFIX = re.compile(r"-(?:(?P<stamp>\d{8}T\d{6}Z)|undated)-[a-z2-7]{16}")
+_BACKUP_OF = "Backup of "
 _CUT = "-cut"
 _CUT_DATASET = re.compile(r"__CUT_[a-z2-7]{16}$")
 """Marks of a shortened name: the description of the backup dataset or table has the full one. A source that happens
@@ -82,6 +83,29 @@ def source_of(name: str) -> str | None:
     return None if match is None or match["table"].endswith(_CUT) else match["table"]
 
 
+def newest_write_of(name: str) -> datetime | None:
+    """The end of the second in which the source was last written to, as far as the name of a backup table tells.
+
+    What was written by then is in the table, as it was seen before the copy began. None where the name is undated.
+    """
+    match = re.search(rf"{_SUFFIX.pattern}$", name)
+    if match is None or match["stamp"] is None:
+        return None
+    return datetime.strptime(match["stamp"], _STAMP).replace(tzinfo=UTC) + timedelta(seconds=1)
+
+
+def description_of(source: DatasetRef | TableRef) -> str:
+    """On the backup dataset or table: its name may be too short for all of this."""
+    return f"{_BACKUP_OF}{source}"
+
+
+def described_source(description: str | None) -> str | None:
+    """The source that ``description_of`` names, as text; None where somebody else wrote the description."""
+    if description is None or not description.startswith(_BACKUP_OF):
+        return None
+    return description.removeprefix(_BACKUP_OF)
+
+
 def is_created_first(copy: Copy) -> bool:
     """Whether the backup table of ``copy`` is created before the copy job runs.
 
@@ -89,8 +113,12 @@ def is_created_first(copy: Copy) -> bool:
       and old partitions would vanish at once (BigQuery: managing-partitioned-tables).
     * One with a shortened name: a copy job gives it no description, which has the full one.
     """
-    is_shortened = re.search(rf"{_CUT}{_SUFFIX.pattern}$", copy.destination.table.table)
-    return copy.partitioned or is_shortened is not None
+    return copy.partitioned or is_shortened(copy.destination.table.table)
+
+
+def is_shortened(name: str) -> bool:
+    """Whether this is the name of a backup table that leaves a part of its source out."""
+    return re.search(rf"{_CUT}{_SUFFIX.pattern}$", name) is not None
 
 
 def copy_id(copy: Copy) -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby, islice
 
+from bbq_dagster.core.anomalies import Anomaly, find_anomalies
+from bbq_dagster.core.anomaly_policy import AnomalyPolicy
 from bbq_dagster.core.changes import Change, DatasetChanges, Vanished, Verdict
 from bbq_dagster.core.inventory import Dataset, LeftOut, SourceTable
 from bbq_dagster.core.naming import backup_dataset, backup_table, is_created_first
@@ -111,6 +113,8 @@ class BackupPlan:
     unchanged: int = 0
     forecast: Forecast | None = None
     """None where everything fits into what is left of the day."""
+    anomalies: tuple[Anomaly, ...] = ()
+    """What is flagged: older versions of it are kept until somebody releases them."""
     changes: tuple[DatasetChanges, ...] = field(default=(), repr=False)
 
     @property
@@ -162,6 +166,7 @@ def plan_backup(
     salt: str = "",
     failures: Sequence[DatasetFailure] = (),
     projects_failed: Sequence[ProjectFailure] = (),
+    anomaly_policy: Callable[[TableRef], AnomalyPolicy] = lambda _: AnomalyPolicy(),
 ) -> BackupPlan:
     """Plan the copies of all units that are ``wanted``, into project ``into``.
 
@@ -199,9 +204,11 @@ def plan_backup(
     ]
     granted, postponed = _fit(wishes, replace(quota, copy_jobs_left=quota.copy_jobs_left - len(unfinished)))
     every = [change for changes, _ in datasets for change in changes.changes]
+    anomalies = find_anomalies(datasets, anomaly_policy)
+    flagged = {anomaly.target: anomaly.reason for anomaly in anomalies}
     return BackupPlan(
         planned_at=now,
-        backups=tuple(_backup_of(wish, into=into, salt=salt) for wish in granted),
+        backups=tuple(_backup_of(wish, into=into, salt=salt, flagged=flagged) for wish in granted),
         unfinished=unfinished,
         postponed=(
             *postponed,
@@ -215,6 +222,7 @@ def plan_backup(
         projects_failed=tuple(projects_failed),
         unchanged=sum(change.verdict is Verdict.UNCHANGED for change in every) + _unlisted_units(datasets),
         forecast=_forecast(wishes, len(unfinished), quota) if postponed else None,
+        anomalies=tuple(anomalies),
         changes=tuple(changes for changes, _ in datasets),
     )
 
@@ -334,7 +342,7 @@ def _forecast(wishes: Sequence[_Wish], unfinished: int, quota: Quota) -> Forecas
     return Forecast(jobs, per_day, days=-((used_today + jobs) // -per_day), is_first_backup=never)
 
 
-def _backup_of(wish: _Wish, *, into: str, salt: str) -> TableBackup:
+def _backup_of(wish: _Wish, *, into: str, salt: str, flagged: Mapping[Unit, str]) -> TableBackup:
     table, dataset = wish.table, wish.dataset
     failures = wish.record.failures
     attempt = 1 + (max(failures.get(change.unit, 0) for change in wish.chosen) if failures else 0)
@@ -347,7 +355,7 @@ def _backup_of(wish: _Wish, *, into: str, salt: str) -> TableBackup:
         salt=salt,
     )
     destination = backup_dataset(dataset.ref, location=dataset.location, into=into).table(name)
-    units = [PlannedUnit(change.unit, change.state, change.reason) for change in wish.chosen]
+    units = [PlannedUnit(change.unit, change.state, _reason(change, flagged)) for change in wish.chosen]
 
     def copy(partition: str | None, held: Sequence[PlannedUnit]) -> Copy:
         return Copy(
@@ -359,6 +367,7 @@ def _backup_of(wish: _Wish, *, into: str, salt: str) -> TableBackup:
             attempt=attempt,
             partitioned=table.is_partitioned,
             options=replace(table.options, labels=tuple(sorted(table.labels.items()))),
+            schema=table.schema,
         )
 
     return TableBackup(
@@ -368,6 +377,12 @@ def _backup_of(wish: _Wish, *, into: str, salt: str) -> TableBackup:
         copies=(copy(None, units),) if wish.why_whole else tuple(copy(unit.unit.partition, [unit]) for unit in units),
         why_so=wish.why_whole or f"{len(units):,} of {wish.partitions:,} partitions: a copy job each",
     )
+
+
+def _reason(change: Change, flagged: Mapping[Unit, str]) -> str:
+    """Why it is copied, and why its version is flagged where it is."""
+    anomaly = flagged.get(change.unit) or flagged.get(change.unit.table.unit())
+    return f"{change.reason}; flagged: {anomaly}" if anomaly else change.reason
 
 
 def _why_whole(table: SourceTable, chosen: Sequence[Change], partitions: int, share: float, most_jobs: int) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Generic, TypeVar
 
+from bbq_dagster.core.anomaly_policy import AnomalyPolicy, AnomalyRules, merge_anomaly_rules
 from bbq_dagster.core.retention_policy import RetentionPolicy, RetentionRules, merge_rules
 from bbq_dagster.core.selection import matches, specificity
 from bbq_dagster.core.tables import TableRef
@@ -32,6 +33,7 @@ class Policy:
     whole_table_share: float | None = None
     streaming_wait_minutes: int | None = None
     retention: RetentionRules | None = None
+    anomaly: AnomalyRules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,14 @@ class EffectivePolicy:
     * ``whole_table_share``: from this share of changed partitions on (0 to 1), one copy job takes the whole table.
     * ``streaming_wait_minutes``: how long rows in the streaming buffer may keep a copy waiting.
     * ``retention``: how long its versions are kept, merged key by key. None: for ever.
+    * ``anomaly``: which changes are flagged, merged key by key.
     """
 
     skip: Setting[bool]
     whole_table_share: Setting[float]
     streaming_wait_minutes: Setting[int]
     retention: Setting[RetentionPolicy | None] = field(default_factory=lambda: Setting(None, BUILT_IN))
+    anomaly: Setting[AnomalyPolicy] = field(default_factory=lambda: Setting(AnomalyPolicy(), BUILT_IN))
 
     def __str__(self) -> str:
         return "\n".join(f"{field.name}: {getattr(self, field.name)}" for field in fields(self))
@@ -113,12 +117,19 @@ def resolve_policy(levels: Sequence[Level]) -> EffectivePolicy:
         whole_table_share=_strongest(levels, lambda policy: policy.whole_table_share, built_in=0.5),
         streaming_wait_minutes=_strongest(levels, lambda policy: policy.streaming_wait_minutes, built_in=90),
         retention=_merged_retention(levels),
+        anomaly=_merged_anomaly(levels),
     )
 
 
 def _merged_retention(levels: Sequence[Level]) -> Setting[RetentionPolicy | None]:
     said = ((level.policy.retention, level.name) for level in levels)
     policy, said_by = merge_rules((rules, name) for rules, name in said if rules is not None)
+    return Setting(policy, ", ".join(said_by) or BUILT_IN)
+
+
+def _merged_anomaly(levels: Sequence[Level]) -> Setting[AnomalyPolicy]:
+    said = ((level.policy.anomaly, level.name) for level in levels)
+    policy, said_by = merge_anomaly_rules((rules, name) for rules, name in said if rules is not None)
     return Setting(policy, ", ".join(said_by) or BUILT_IN)
 
 

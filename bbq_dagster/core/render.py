@@ -26,6 +26,7 @@ def render_plan(plan: BackupPlan, *, limit: int | None = _SHOWN) -> str:
                 limit=limit,
             ),
             *section("not now", (f"{item.unit}: {item.reason}" for item in plan.postponed), limit=limit),
+            *section("flagged", (f"{item.target}: {item.reason}" for item in plan.anomalies), limit=limit),
             *section("emptied", (f"{item.unit}: {item.reason}" for item in plan.emptied), limit=limit),
             *section("vanished", (f"{item.unit}: {item.reason}" for item in plan.vanished), limit=limit),
             *section("left out", (f"{item.table}: {item.reason}" for item in plan.left_out), limit=limit),
@@ -41,6 +42,7 @@ def summary(plan: BackupPlan) -> str:
         f"plan of {plan.planned_at:%Y-%m-%d %H:%M} UTC: {counted(units, 'unit')} by {counted(jobs, 'copy job')}"
         f" into {counted(tables, 'backup table')}; {plan.unchanged:,} unchanged, {len(plan.postponed):,} not now,"
         f" {len(plan.emptied):,} emptied, {len(plan.vanished):,} vanished, {len(plan.left_out):,} left out"
+        + (f", {len(plan.anomalies):,} flagged" if plan.anomalies else "")
         + (f", {counted(len(plan.failures), 'dataset')} not looked at" if plan.failures else "")
         + (f", {counted(len(plan.projects_failed), 'project')} not looked at" if plan.projects_failed else "")
         + f"; about {counted(plan.estimated_calls, 'API call')}"
@@ -79,6 +81,7 @@ def plan_as_json(plan: BackupPlan) -> dict[str, object]:
         ],
         "unfinished": [_copy_as_json(copy) for copy in plan.unfinished],
         "postponed": [{"unit": str(item.unit), "reason": item.reason} for item in plan.postponed],
+        "flagged": [{"target": str(item.target), "reason": item.reason} for item in plan.anomalies],
         "emptied": [{"unit": str(item.unit), "reason": item.reason} for item in plan.emptied],
         "vanished": [{"unit": str(item.unit), "reason": item.reason} for item in plan.vanished],
         "left_out": [{"table": str(item.table), "reason": item.reason} for item in plan.left_out],

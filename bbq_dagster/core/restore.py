@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from itertools import groupby
+from types import MappingProxyType
 
 from bbq_dagster.core.inventory import State, TableOptions, TableShape
 from bbq_dagster.core.json_values import to_json
@@ -184,11 +185,13 @@ def plan_restore(
     *,
     may_write: Collection[str],
     now: datetime,
+    flaws: Mapping[str, str] = MappingProxyType({}),
 ) -> RestorePlan:
     """Plan the restore of the chosen versions.
 
     ``may_write``: the restore projects of the settings; a source project may always get its own tables back. All
-    conflicts are in the plan at once; a plan with conflicts changes nothing.
+    conflicts are in the plan at once; a plan with conflicts changes nothing. ``flaws``: how versions differ from what
+    was copied, by their ids; such a one is restored only where the request says that it may be.
     """
     if choice.faults:
         return RestorePlan(request, now, left_out=choice.left_out, conflicts=choice.faults)
@@ -199,6 +202,7 @@ def plan_restore(
     tables = tuple(table for table, _ in looked if table is not None and table.items)
     conflicts = (
         *missing,
+        *_flawed(request, limited, flaws),
         *_misnamed(groups),
         *_forbidden(groups, may_write),
         *_datasets_in_the_way(request, groups, world),
@@ -265,6 +269,17 @@ def _by_target(request: RestoreRequest, chosen: Iterable[Chosen]) -> list[tuple[
     for versions in groups.values():
         versions.sort(key=lambda version: version.unit.sort_key)
     return sorted(groups.items())
+
+
+def _flawed(request: RestoreRequest, chosen: Iterable[Chosen], flaws: Mapping[str, str]) -> list[str]:
+    if request.even_if_bad:
+        return []
+    return [
+        f"version {one.version.version_id} of {one.version.unit} is bad: {flaws[one.version.version_id]}."
+        " It is restored only if asked for: restore an older one by its id, or this one with --even-if-bad"
+        for one in chosen
+        if one.version.version_id in flaws
+    ]
 
 
 def _misnamed(groups: Iterable[tuple[TableRef, object]]) -> list[str]:

@@ -104,7 +104,7 @@ _ANEW = "make it again by `bbq restore plan … -o FILE`, with the options that 
 def _parsed(text: str, name: str) -> object:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
         raise Refused(f"{name} is no JSON: {error}: nothing was done", hint=_ANEW) from error
 
 

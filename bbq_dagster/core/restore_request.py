@@ -73,6 +73,10 @@ class Scope:
         return f"{self.dataset}.{self.tables}{partition}"
 
 
+_LONGEST_PARTITION = 20
+"""Characters of the id of a partition by integer range: those of the least INT64."""
+_MOST_DAYS = 36_500
+
 _HOW_TO_NAME = "write project.dataset, project.dataset.table, project.dataset.sales_* or project.dataset.table$20240131"
 
 
@@ -108,6 +112,8 @@ class Partitions:
             found.append(f"the first partition {self.first} is after the last one, {self.last}")
         if self.last_days is not None and self.last_days < 1:
             found.append(f"the last {self.last_days} days are none: 1 is the day of the restore alone")
+        if self.last_days is not None and self.last_days > _MOST_DAYS:
+            found.append(f"the last {self.last_days} days are more than the {_MOST_DAYS:,} that can be named")
         return tuple(found)
 
     def take(self, partition: str, *, at: datetime, by_number: bool) -> bool:
@@ -136,7 +142,7 @@ class Partitions:
 
 
 def _is_number(text: str) -> bool:
-    return text.removeprefix("-").isdecimal() and text.isascii()
+    return text.removeprefix("-").isdecimal() and text.isascii() and len(text) <= _LONGEST_PARTITION
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +183,8 @@ class RestoreRequest:
     on_existing: OnExisting = OnExisting.FAIL
     create: Create = Create.IF_NEEDED
     keep_partition_expiration: bool = False
+    even_if_bad: bool = False
+    """Versions too that a verification found to differ from what was copied."""
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -197,10 +205,10 @@ def instant_of(text: str) -> datetime:
     """An instant in ISO 8601, UTC where it has no zone. Raises ``Refused``."""
     try:
         found = datetime.fromisoformat(text)
-    except ValueError as error:
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         hint = "write it as 2026-01-31T12:00+01:00; without a zone it is UTC"
         raise Refused(f"not a time: {text!r}", hint=hint) from error
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def read_version_list(text: str) -> tuple[VersionWish, ...]:
@@ -216,14 +224,21 @@ def read_version_list(text: str) -> tuple[VersionWish, ...]:
 
 def _entries(text: str) -> list[object]:
     if not text.lstrip().startswith(("[", "{")):
-        return list(csv.DictReader(text.splitlines(), skipinitialspace=True))
+        return _rows(text)
     try:
         found = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
         raise Refused(f"the list is no JSON: {error}: nothing was done") from error
     if not isinstance(found, list):
         raise Refused("the list is no JSON array: nothing was done", hint='write ["version id", …]')
     return found
+
+
+def _rows(text: str) -> list[object]:
+    try:
+        return list(csv.DictReader(text.splitlines(), skipinitialspace=True))
+    except csv.Error as error:
+        raise Refused(f"the list is no CSV: {error}: nothing was done") from error
 
 
 def _wish(entry: object, at: int) -> VersionWish:

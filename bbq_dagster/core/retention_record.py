@@ -14,6 +14,7 @@ from bbq_dagster.core.holds import Hold
 from bbq_dagster.core.retention import RetentionRecord
 from bbq_dagster.core.retention_rules import StoredVersion
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
+from bbq_dagster.core.verification_record import Outcome
 
 
 def held(hold: Hold, about: Unit | DatasetRef, *, run_id: str) -> Event:
@@ -36,14 +37,25 @@ def version_deleted(version: StoredVersion, reason: str, *, at: datetime, run_id
     return _of_version(EventKind.VERSION_DELETED, version, reason, at=at, run_id=run_id)
 
 
+def version_lost(version: StoredVersion, reason: str, *, at: datetime, run_id: str) -> Event:
+    """The newest version of its unit is gone, though nobody deleted it: the copy counts as one that failed.
+
+    So the next one of the same state gets another name, and a job of its own.
+    """
+    return replace(_of_version(EventKind.COPY_FAILED, version, reason, at=at, run_id=run_id), error=reason)
+
+
 def about_of(event: Event) -> Unit | DatasetRef:
     """What a row of a hold is filed under."""
     return event.unit if event.source_table else DatasetRef(event.source_project, event.source_dataset)
 
 
 def fold_holds(events: Iterable[Event]) -> list[Event]:
-    """The events of the holds that were not released, oldest first; ``hold_of`` reads them."""
-    events = list(events)
+    """The events of the holds that were not released, oldest first; ``hold_of`` reads them.
+
+    Of a hold that was placed several times the first time counts, and a release ends all of them.
+    """
+    events = sorted(events, key=lambda event: event.recorded_at, reverse=True)
     gone = {event.hold_id for event in events if event.event is EventKind.RELEASED}
     placed = {event.hold_id: event for event in events if event.event is EventKind.HELD and event.hold_id not in gone}
     return sorted(placed.values(), key=lambda event: (event.recorded_at, event.hold_id or ""))
@@ -56,6 +68,7 @@ def hold_of(event: Event) -> Hold:
         reason=event.reason or "",
         since=event.recorded_at,
         until=event.held_until,
+        given_id=event.hold_id or "",
     )
 
 
@@ -67,6 +80,7 @@ class RetentionFold:
         self._stored: dict[str, tuple[datetime, bool, StoredVersion]] = {}
         self._absent: dict[Unit, tuple[datetime, EventKind]] = {}
         self._begun: dict[str, datetime] = {}
+        self._words: dict[str, tuple[datetime, bool]] = {}
         self._scanned_at: datetime | None = None
         self._planned: dict[tuple[str, Unit], TableRef] = {}
         self._ended: set[tuple[str, Unit]] = set()
@@ -81,6 +95,10 @@ class RetentionFold:
             case EventKind.DELETION_PLANNED:
                 identity = event.version_id or ""
                 self._begun[identity] = max(at, self._begun.get(identity, at))
+            case EventKind.VERIFIED if event.outcome != Outcome.COULD_NOT:
+                word = at, event.outcome == Outcome.DIFFERS
+                identity = event.version_id or ""
+                self._words[identity] = max(word, self._words.get(identity, word))
             case EventKind.DATASET_SCANNED:
                 self._scanned_at = max(at, self._scanned_at or at)
             case EventKind.COPY_PLANNED:
@@ -95,7 +113,7 @@ class RetentionFold:
             newest[version.unit] = max(at, newest.get(version.unit, at))
         return RetentionRecord(
             self._dataset,
-            versions=tuple(version for _, version in live.values()),
+            versions=tuple(self._judged(version) for _, version in live.values()),
             gone_since={
                 unit: at
                 for unit, (at, kind) in self._absent.items()
@@ -108,6 +126,10 @@ class RetentionFold:
             busy=frozenset(table for copy, table in self._planned.items() if copy not in self._ended),
             begun=frozenset(i for i, (at, _) in live.items() if i in self._begun and self._begun[i] >= at),
         )
+
+    def _judged(self, version: StoredVersion) -> StoredVersion:
+        _, is_bad = self._words.get(version.version_id, (None, False))
+        return replace(version, is_bad=True) if is_bad else version
 
     def _take_version(self, event: Event) -> None:
         is_gone = event.event is EventKind.VERSION_DELETED

@@ -3,7 +3,8 @@
 ``judge`` decides; it deletes nothing and reads no clock. The rules are rows and OR-ed: a version that any rule keeps
 is kept and carries every reason; one that none keeps carries what each rule said.
 
-Versions without rows, or whose rows nobody counted, compete among themselves: they take no place of a good one.
+Versions without rows, whose rows nobody counted, or that a verification found to differ from what was copied compete
+among themselves: they take no place of a good one.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class StoredVersion:
     rows: int | None = None
     size_bytes: int | None = None
     whole_table: bool = False
+    is_bad: bool = False
+    """It is not what was copied, as far as is known."""
 
     @classmethod
     def of(cls, version: Version) -> StoredVersion:
@@ -45,8 +48,8 @@ class StoredVersion:
 
     @property
     def is_good(self) -> bool:
-        """It has rows. One that is empty, or that nobody counted, is no replacement for one that has."""
-        return self.rows is not None and self.rows > 0
+        """It has rows. One that is empty, that nobody counted, or that is bad, is no replacement for one that has."""
+        return self.rows is not None and self.rows > 0 and not self.is_bad
 
     @property
     def place(self) -> Unit:

@@ -22,6 +22,9 @@ class Version:
 
     ``captured_at`` is the start of the copy job (the original BBQ's watermark, its PR #21): what was written later
     is not in it. ``rows`` and ``size_bytes`` are those of the copy, not of the source.
+
+    A version whose copy job is not on record (an empty ``job_id``) was read off its backup table: ``captured_at`` is
+    then the end of the copy, and ``source`` knows the last write that is in it for certain.
     """
 
     version_id: str
@@ -32,7 +35,7 @@ class Version:
     rows: int | None
     size_bytes: int | None
     source: State
-    source_created_at: datetime
+    source_created_at: datetime | None
     job_id: str
     reason: str
     whole_table: bool = False
@@ -40,6 +43,13 @@ class Version:
     run_id: str = ""
     options: TableOptions = field(default_factory=TableOptions)
     """Of its source, when the copy was planned."""
+    schema: str | None = None
+    """``SourceTable.schema`` then; None where nobody noted it."""
+
+    @property
+    def holds_until(self) -> datetime | None:
+        """Every write before this instant is in the version; None where that is not known."""
+        return self.captured_at if self.job_id else self.source.modified_at
 
 
 class Absence(StrEnum):
@@ -91,6 +101,7 @@ class Copy:
     restore_id: str = ""
     writing: Writing = Writing.INTO_EMPTY
     clone: bool = False
+    schema: str | None = None
 
     @property
     def whole_table(self) -> bool:

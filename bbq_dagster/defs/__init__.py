@@ -13,5 +13,8 @@ assets.py       an asset per source dataset
 jobs.py         backup_now
 restores.py     restore
 retention.py    retention, and its schedule
+catalog.py      catalog_check and catalog_snapshot, and their schedules
+health.py       asset checks of every dataset, their job and schedule
+notifications.py tell of failed runs and missed backups
 sensors.py      the daily backup of a source project
 """

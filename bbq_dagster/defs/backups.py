@@ -21,7 +21,7 @@ from bbq_dagster.apply.telling import now_and_then
 from bbq_dagster.core.plan import BackupPlan
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.core.versions import Version
-from bbq_dagster.defs.events import Materialized, RunEvents, add_partitions, data_versions
+from bbq_dagster.defs.events import Materialized, RunEvents, add_partitions, data_versions, keep_connected
 from bbq_dagster.defs.metadata import data_version_of, reasons_as_markdown, version_metadata
 from bbq_dagster.defs.names import asset_key_of, partitions_of
 from bbq_dagster.defs.resources import BbqResource
@@ -53,6 +53,7 @@ class BackupRun:
     @classmethod
     def of(cls, context: dg.OpExecutionContext, bbq: BbqResource) -> "BackupRun":
         run, instance = context.run, context.instance
+        keep_connected(instance)
         return cls(
             stack=bbq.stack(),
             events=RunEvents(instance, run.run_id, run.job_name, str(context.op_handle)),

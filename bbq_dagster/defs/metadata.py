@@ -3,6 +3,7 @@
 From values to values: reads and decides nothing.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -11,7 +12,9 @@ import dagster as dg
 
 from bbq_dagster.core.tables import DatasetRef, TableRef
 from bbq_dagster.core.versions import Version
+from bbq_dagster.core.wording import printable
 
+_MARKUP = re.compile(r"[\\`\[\]<>|!&]")
 _CONSOLE = "https://console.cloud.google.com/bigquery"
 
 
@@ -59,7 +62,7 @@ def reasons_as_markdown(reasons: Mapping[str, str], *, limit: int) -> str:
     """A table of names with what is to be said about each, the first ``limit`` of them; "none" where there are none."""
     if not reasons:
         return "none"
-    lines = [f"| `{name}` | {_in_one_cell(reason)} |" for name, reason in list(reasons.items())[:limit]]
+    lines = [f"| `{_in_code(name)}` | {_in_one_cell(reason)} |" for name, reason in list(reasons.items())[:limit]]
     more = [f"\n… and {len(reasons) - limit:,} more"] if len(reasons) > limit else []
     return "\n".join(["| which | why |", "|---|---|", *lines, *more])
 
@@ -74,5 +77,11 @@ def _instant(instant: datetime | None) -> dg.MetadataValue | None:
     return None if instant is None else dg.MetadataValue.timestamp(instant)
 
 
+def _in_code(text: str) -> str:
+    """Between backticks nothing is escaped but the border of a cell."""
+    return printable(text).replace("`", "'").replace("|", "\\|")
+
+
 def _in_one_cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    """Of text that others wrote: no mark-up, no link, no picture, no new cell."""
+    return _MARKUP.sub(r"\\\g<0>", printable(" ".join(text.split())))

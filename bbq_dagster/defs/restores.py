@@ -73,6 +73,10 @@ class RestoreConfig(dg.Config):
         default=False, description="Give new tables the partition expiration that their source had."
     )
 
+    even_if_bad: bool = Field(
+        default=False, description="Restore versions too that a verification found to differ from what was copied."
+    )
+
     def request(self) -> RestoreRequest:
         """Raises ``Refused`` where the config says what cannot be understood."""
         listed = read_version_list(self.version_list) if self.version_list else ()
@@ -96,6 +100,7 @@ class RestoreConfig(dg.Config):
             on_existing=self.on_existing,
             create=self.create,
             keep_partition_expiration=self.keep_partition_expiration,
+            even_if_bad=self.even_if_bad,
         )
 
 

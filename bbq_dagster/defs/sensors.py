@@ -172,6 +172,7 @@ def _run_of_asset(run: WantedRun) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=run.run_key,
         asset_selection=[asset_key_of(run.dataset)],
+        asset_check_keys=[],  # planned and left out, a check would lose its last result
         run_config={"ops": {op_of(run.dataset): {"config": config}}},
     )
 

@@ -4,6 +4,7 @@ https://cloud.google.com/bigquery/docs/reference/rest/v2/tables and .../datasets
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -162,11 +163,16 @@ def check_table_id(table: str) -> None:
     """1 to 1,024 UTF-8 bytes of letters, marks, numbers, connectors, dashes and spaces (docs: tables, table naming)."""
     if not table:
         raise required("tableReference.tableId")
-    if len(table.encode()) > 1024 or not re.fullmatch(r"[\w\- \u0300-\u036f\u2010-\u2015]+", table):
+    if len(table.encode()) > 1024 or not all(_may_be_in_table_id(char) for char in table):
         raise invalid(
             f'Invalid table ID "{table}". Table IDs must be alphanumeric (plus underscores) and must be at most 1024 '
             "characters long. Also, Table decorators cannot be used."
         )
+
+
+def _may_be_in_table_id(char: str) -> bool:
+    category = unicodedata.category(char)
+    return category[0] in "LMN" or category in ("Pc", "Pd", "Zs")
 
 
 def _merged(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from bbq_dagster.local.schema import (
     Fields,
     arrow_schema,
     conform,
+    conform_to,
     empty_rows,
     logical_bytes,
     normalized,
@@ -143,7 +144,8 @@ class TableVersion:
         """The rows of these partitions (all by default), in the order of their ids, without pseudo columns."""
         wanted = sorted(self.parts) if partitions is None else partitions
         segments = [s for p in wanted if p in self.parts for s in self.parts[p].segments]
-        return pa.concat_tables([empty_rows(self.fields), *(conform(s.rows, self.fields) for s in segments)])
+        schema = arrow_schema(self.fields)
+        return pa.concat_tables([schema.empty_table(), *(conform_to(schema, s.rows) for s in segments)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,8 +103,12 @@ def normalized(fields: Fields) -> list[dict[str, Any]]:
 
 
 def conform(rows: pa.Table, fields: Fields) -> pa.Table:
-    """The rows under this schema: columns in its order, missing ones NULL, values cast where the type is another."""
-    schema = arrow_schema(fields)
+    """The rows under these fields: columns in their order, missing ones NULL, values cast where the type is another."""
+    return conform_to(arrow_schema(fields), rows)
+
+
+def conform_to(schema: pa.Schema, rows: pa.Table) -> pa.Table:
+    """The same, for many parts of one table: making the schema takes longer than finding that it is the same."""
     if rows.schema.equals(schema):
         return rows
     names = {name.lower(): index for index, name in enumerate(rows.schema.names)}

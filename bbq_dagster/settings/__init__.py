@@ -10,6 +10,6 @@ load.py       all of it in one call
 
 from bbq_dagster.settings.load import load_settings
 from bbq_dagster.settings.schema import json_schema
-from bbq_dagster.settings.values import CatalogSettings, Limits, Settings, Source
+from bbq_dagster.settings.values import CatalogSettings, Limits, Settings, Source, Verify
 
-__all__ = ["CatalogSettings", "Limits", "Settings", "Source", "json_schema", "load_settings"]
+__all__ = ["CatalogSettings", "Limits", "Settings", "Source", "Verify", "json_schema", "load_settings"]

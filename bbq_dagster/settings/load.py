@@ -9,32 +9,38 @@ The one place that reads the file. The environment is an argument; two variables
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
+from bbq_dagster.core.anomaly_policy import AnomalyRules
 from bbq_dagster.core.policy import Override, Policy
 from bbq_dagster.core.retention_policy import RetentionRules, parse_duration
 from bbq_dagster.core.selection import Patterns
+from bbq_dagster.core.slis import SliLimits
 from bbq_dagster.errors import SettingsInvalid
 from bbq_dagster.settings.document import MAX_BYTES, Document, read_document
 from bbq_dagster.settings.faults import faults_of
 from bbq_dagster.settings.problems import Problem, merged, shown
 from bbq_dagster.settings.rules import Fault, broken_rules
 from bbq_dagster.settings.schema import (
+    AnomalyKeys,
     DatasetPatternsKeys,
+    NotificationKeys,
     OverrideKeys,
     PolicyKeys,
     RetentionKeys,
     ScheduleAndPolicyKeys,
     SettingsKeys,
+    SliKeys,
     SourceKeys,
     TablePatternsKeys,
     endpoint_fault,
     time_of_day,
 )
-from bbq_dagster.settings.values import CatalogSettings, Limits, Settings, Source
+from bbq_dagster.settings.values import CatalogSettings, Limits, Notifications, Settings, Source, Verify
 
 CONFIG_VARIABLE = "BBQ_CONFIG"
 ENDPOINT_VARIABLE = "BIGQUERY_EMULATOR_HOST"
@@ -113,11 +119,24 @@ def _settings(keys: SettingsKeys, path: Path) -> Settings:
         catalog=CatalogSettings(keys.catalog.dataset, keys.catalog.location),
         sources=tuple(_source(source, keys.defaults) for source in keys.sources),
         restore_projects=tuple(keys.restore_projects),
+        slis=_sli_limits(keys.slis),
+        notifications=_notifications(keys.notifications),
         limits=Limits(**keys.limits.model_dump()),
         state_dir=path.parent / keys.state_dir,
         path=path,
         defaults=_policy(keys.defaults.policy),
+        verify=Verify(**keys.verify.model_dump()),
     )
+
+
+def _sli_limits(keys: SliKeys) -> SliLimits:
+    return SliLimits(
+        timedelta(hours=keys.protected_within_hours), timedelta(hours=keys.unmodified_hours), keys.copies_failed
+    )
+
+
+def _notifications(keys: NotificationKeys) -> Notifications:
+    return Notifications(keys.webhook, timedelta(hours=keys.missed_after_hours))
 
 
 def _source(keys: SourceKeys, defaults: ScheduleAndPolicyKeys) -> Source:
@@ -141,7 +160,16 @@ def _patterns(keys: DatasetPatternsKeys | TablePatternsKeys) -> Patterns:
 
 
 def _policy(keys: PolicyKeys) -> Policy:
-    return Policy(**keys.model_dump(exclude={"retention"}), retention=_retention(keys.retention))
+    return Policy(
+        **keys.model_dump(exclude={"retention", "anomaly"}),
+        retention=_retention(keys.retention),
+        anomaly=_anomaly(keys.anomaly),
+    )
+
+
+def _anomaly(keys: AnomalyKeys) -> AnomalyRules | None:
+    rules = AnomalyRules(**keys.model_dump())
+    return None if rules == AnomalyRules() else rules
 
 
 def _retention(keys: RetentionKeys) -> RetentionRules | None:

@@ -39,6 +39,14 @@ def _backup_project_is_no_restore_project(written: Written) -> Iterator[Fault]:
             yield ("restore_projects", index), text
 
 
+def _scratch_project_is_no_source(written: Written) -> Iterator[Fault]:
+    scratch = _mapping(written.get("verify")).get("scratch_project")
+    for index, source in _mappings(written.get("sources")):
+        if isinstance(scratch, str) and source.get("project") == scratch:
+            text = f"{shown(scratch)} is sources[{index}].project too: drills would be backed up"
+            yield ("verify", "scratch_project"), text
+
+
 def _sources_are_distinct(written: Written) -> Iterator[Fault]:
     seen: dict[str, int] = {}
     for index, source in _mappings(written.get("sources")):
@@ -87,6 +95,7 @@ def _credentials_travel_encrypted(written: Written) -> Iterator[Fault]:
 _RULES: tuple[Callable[[Written], Iterator[Fault]], ...] = (
     _backup_project_is_no_source,
     _backup_project_is_no_restore_project,
+    _scratch_project_is_no_source,
     _sources_are_distinct,
     _overrides_are_distinct,
     _nothing_is_both_included_and_excluded,

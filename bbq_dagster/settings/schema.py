@@ -22,7 +22,7 @@ from bbq_dagster.core.selection import pattern_fault
 from bbq_dagster.core.tables import DatasetRef
 from bbq_dagster.errors import Refused
 from bbq_dagster.settings.problems import Place, did_you_mean, shown
-from bbq_dagster.settings.values import Credentials, Limits
+from bbq_dagster.settings.values import Credentials, Limits, Verify
 
 FAULT = "fault"
 """The type of the validation errors that carry our own words."""
@@ -31,6 +31,7 @@ _TIME_OF_DAY = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 _DATASET_ID = r"[A-Za-z0-9][A-Za-z0-9_]{0,1023}"
 _LOCATION = r"[A-Za-z]+(-[A-Za-z0-9]+)*"
 _LIMITS = Limits()
+_VERIFY = Verify()
 
 
 def _checked(fault_of: Callable[[str], str]) -> AfterValidator:
@@ -100,6 +101,15 @@ def endpoint_fault(text: str) -> str:
     return ""
 
 
+def _webhook_fault(text: str) -> str:
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        return "is not a URL: https://host/path"
+    is_one = url.scheme in {"http", "https"} and url.hostname and not re.search(r"\s", text)
+    return "" if is_one else "is not a URL: https://host/path"
+
+
 def _dataset_pattern_fault(text: str) -> str:
     return _as_pattern(pattern_fault(text, dots=0))
 
@@ -117,6 +127,7 @@ def _as_pattern(fault: str) -> str:
 
 
 Endpoint = Annotated[str, _checked(endpoint_fault)]
+WebhookUrl = Annotated[str, _checked(_webhook_fault)]
 ProjectId = Annotated[str, _checked(_project_fault)]
 CatalogDataset = Annotated[
     str, _checked(_catalog_dataset_fault), Field(json_schema_extra={"pattern": f"^{_DATASET_ID}$"})
@@ -196,6 +207,38 @@ class RetentionKeys(_Mapping):
     )
 
 
+class AnomalyKeys(_Mapping):
+    """Which changes are flagged: older versions then stay until somebody released them. Every key may be left out;
+    then a weaker level decides.
+    """
+
+    rows_lost_share: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Flag what lost more than this share of its rows since the last version. 1 turns the rule off."
+        " Built in: 0.5.",
+        examples=[0.5],
+    )
+    bytes_lost_share: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Flag what lost more than this share of its bytes. 1 turns the rule off. Built in: 0.5.",
+        examples=[0.5],
+    )
+    schema_change: bool | None = Field(
+        None, description="Flag what has other columns than the last version. Built in: false.", examples=[True]
+    )
+    smallest_rows: int | None = Field(
+        None,
+        ge=0,
+        le=1_000_000_000,
+        description="Shares are not looked at where the last version has fewer rows. Built in: 1000.",
+        examples=[1000],
+    )
+
+
 class PolicyKeys(_Mapping):
     """How tables are backed up. Every key may be left out; then the next weaker level decides."""
 
@@ -222,6 +265,11 @@ class PolicyKeys(_Mapping):
         default_factory=RetentionKeys,
         description="Which versions are kept. Where no level says anything, nothing is ever deleted.",
         examples=[{"keep_daily": 7, "keep_weekly": 4}],
+    )
+    anomaly: AnomalyKeys = Field(
+        default_factory=AnomalyKeys,
+        description="Which changes are flagged: older versions then stay until somebody released them.",
+        examples=[{"rows_lost_share": 0.2, "schema_change": True}],
     )
 
 
@@ -386,6 +434,88 @@ class LimitsKeys(_Mapping):
     )
 
 
+class SliKeys(_Mapping):
+    """From when on something counts as not protected, for `bbq slis`, the asset checks and the metrics."""
+
+    protected_within_hours: int = Field(
+        48,
+        ge=1,
+        le=8760,
+        description="Hours in which a change or a new table has to be backed up.",
+        examples=[48],
+    )
+    unmodified_hours: int = Field(
+        72,
+        ge=1,
+        le=8760,
+        description="A source that nobody wrote to for so long has to look like its newest version.",
+        examples=[72],
+    )
+    copies_failed: int = Field(
+        3,
+        ge=1,
+        le=1000,
+        description="So many copies of a table or partition may not fail in a row.",
+        examples=[3],
+    )
+
+
+class NotificationKeys(_Mapping):
+    """Who is told when a run fails, or a daily backup does not happen."""
+
+    webhook: WebhookUrl | None = Field(
+        None,
+        description="Gets a POST with a JSON object, of which `text` is the message, for every failed run and every"
+        " daily backup that did not happen. Without it nobody is told.",
+        examples=["https://hooks.slack.com/services/T0/B0/xyz"],
+    )
+    missed_after_hours: int = Field(
+        6,
+        ge=1,
+        le=24,
+        description="A daily backup did not happen when none of its datasets was looked at so long after its time.",
+        examples=[6],
+    )
+
+
+class VerifyKeys(_Mapping):
+    """What verifications may use in a day, in UTC."""
+
+    share_per_day: float = Field(
+        _VERIFY.share_per_day,
+        ge=0,
+        le=1,
+        description="Share of all versions that are read in a day. 0.02 reads each of them about every 50 days.",
+        examples=[0.02],
+    )
+    versions_per_day: int = Field(
+        _VERIFY.versions_per_day,
+        ge=0,
+        le=1_000_000,
+        description="Versions that are read in a day, however many the share would be. 0 turns verifications off.",
+        examples=[1000],
+    )
+    bytes_per_day: int = Field(
+        _VERIFY.bytes_per_day,
+        ge=0,
+        le=2**60,
+        description="Bytes that the queries of a day read at most, which is what they cost. Built in: 10 GiB.",
+        examples=[10_737_418_240],
+    )
+    drills_per_day: int = Field(
+        _VERIFY.drills_per_day,
+        ge=0,
+        le=1000,
+        description="Versions that are restored for trial in a day, compared and dropped.",
+        examples=[1],
+    )
+    scratch_project: ProjectId | None = Field(
+        None,
+        description="Project that restore drills go to; never a source. Built in: the backup project.",
+        examples=["acme-lab"],
+    )
+
+
 class SettingsKeys(_Mapping):
     """The settings of bbq_dagster."""
 
@@ -417,8 +547,23 @@ class SettingsKeys(_Mapping):
         description="Projects that may be restored into. A source project may always get its own tables back.",
         examples=[["acme-lab"]],
     )
+    slis: SliKeys = Field(
+        default_factory=SliKeys,
+        description="From when on something counts as not protected.",
+        examples=[{"protected_within_hours": 30}],
+    )
+    notifications: NotificationKeys = Field(
+        default_factory=NotificationKeys,
+        description="Who is told when something goes wrong.",
+        examples=[{"webhook": "https://hooks.slack.com/services/T0/B0/xyz"}],
+    )
     limits: LimitsKeys = Field(
         default_factory=LimitsKeys, description="What a run may use.", examples=[{"requests_per_second": 50}]
+    )
+    verify: VerifyKeys = Field(
+        default_factory=VerifyKeys,
+        description="What verifications may use in a day.",
+        examples=[{"bytes_per_day": 1_099_511_627_776}],
     )
     state_dir: str = Field(
         ".bbq",

@@ -6,13 +6,14 @@ Reads nothing and checks nothing: ``load`` builds these values from bbq.yaml and
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import time
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 from bbq_dagster.core.policy import EffectivePolicy, Override, Policy, levels_for, resolve_policy
 from bbq_dagster.core.selection import NotSelected, Patterns, Selection
+from bbq_dagster.core.slis import SliLimits
 from bbq_dagster.core.tables import TableRef
 from bbq_dagster.errors import Refused
 
@@ -45,6 +46,17 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Verify:
+    """What verifications may use in a day (UTC). The bytes are what queries read; 10 GiB cost some cents."""
+
+    share_per_day: float = 0.02
+    versions_per_day: int = 1000
+    bytes_per_day: int = 10 * 2**30
+    drills_per_day: int = 1
+    scratch_project: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """One source project: what of it is backed up, when, and how."""
 
@@ -59,6 +71,17 @@ class Source:
     @property
     def selection(self) -> Selection:
         return Selection(self.datasets, self.tables)
+
+
+@dataclass(frozen=True, slots=True)
+class Notifications:
+    """Who is told of failed runs, and of daily backups that did not happen ``missed_after`` their time.
+
+    ``webhook``: None is nobody.
+    """
+
+    webhook: str | None = None
+    missed_after: timedelta = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +100,15 @@ class Settings:
     state_dir: Path
     path: Path
     restore_projects: tuple[str, ...] = ()
+    slis: SliLimits = field(default_factory=SliLimits)
+    notifications: Notifications = field(default_factory=Notifications)
     defaults: Policy = field(default_factory=Policy)
+    verify: Verify = field(default_factory=Verify)
+
+    @property
+    def scratch_project(self) -> str:
+        """Where restore drills go."""
+        return self.verify.scratch_project or self.backup_project
 
     def source(self, project: str) -> Source:
         """Raises ``Refused`` where ``project`` is not among the sources."""

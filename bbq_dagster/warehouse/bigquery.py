@@ -7,26 +7,39 @@ project of the client, which is the backup project.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import timedelta
 from itertools import islice
 from threading import Lock
 from typing import Any
 
 from google.cloud import bigquery
 
+from bbq_dagster.core.fingerprint import (
+    Field,
+    Fingerprint,
+    Question,
+    RangePartitioning,
+    TableLayout,
+    TimePartitioning,
+)
 from bbq_dagster.core.inventory import Dataset, SourceTable, State, TableOptions, TableShape, UnitState
+from bbq_dagster.core.original import ExportedBackup
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.core.versions import Copy
 from bbq_dagster.errors import Permanent, Refused
-from bbq_dagster.warehouse import information_schema
+from bbq_dagster.warehouse import datastore_export, information_schema
 from bbq_dagster.warehouse.client import Patience
 from bbq_dagster.warehouse.copy_jobs import CopyJobs
 from bbq_dagster.warehouse.faults import Need, explained
+from bbq_dagster.warehouse.fingerprint_sql import fingerprint_sql, read_fingerprint
 from bbq_dagster.warehouse.information_schema import TABLES_PER_QUERY
 from bbq_dagster.warehouse.port import BackupTableFacts, CopyStatus, JobRef
 from bbq_dagster.warehouse.queries import Queries
 
 LABELS = {"bbq": "backup"}
 """On every dataset and table that holds backups."""
+
+LABELS_OF_SCRATCH = {"bbq": "drill"}
 
 _DATASETS_PER_PAGE = 1000
 _MILLIS_PER_DAY = 86_400_000
@@ -56,7 +69,7 @@ class BigQueryWarehouse:
 
     def find_dataset(self, ref: DatasetRef) -> Dataset | None:
         found = self._get_dataset(ref, f"looking for the dataset {ref}")
-        return None if found is None else Dataset(ref, str(found.location), dict(found.labels))
+        return None if found is None else Dataset(ref, str(found.location), dict(found.labels), found.description)
 
     def table_states(self, project: str, location: str) -> dict[TableRef, State]:
         rows = self._queries.rows(
@@ -159,6 +172,22 @@ class BigQueryWarehouse:
             found |= dict(information_schema.read_table_shapes(rows))
         return found
 
+    def exported_backups(self, export: DatasetRef, project: str) -> list[ExportedBackup]:
+        dataset = self.find_dataset(export)
+        names = [] if dataset is None else [table.ref.table for table in self.list_tables(dataset, {})]
+        if dataset is None or (day := datastore_export.newest_day(names)) is None:
+            raise Refused(
+                f"{export} has no export of the original BBQ: nothing was adopted",
+                hint="it is a dataset with tables such as Backup_20200131 and Table_20200131",
+            )
+        rows = self._queries.rows(
+            datastore_export.backups_sql(export, day),
+            location=dataset.location,
+            doing=f"reading the export {export} of {day}",
+            needs=[Need("bigquery.tables.getData", "roles/bigquery.dataViewer", export)],
+        )
+        return [datastore_export.read_backup(row, project) for row in rows]
+
     def remove_expirations(self, table: TableRef) -> None:
         unlimited, fields = _without_expirations(self._get_table(table))
         may_update = Need("bigquery.tables.update", _DATA_EDITOR, table.in_dataset)
@@ -171,6 +200,52 @@ class BigQueryWarehouse:
     def delete_partition(self, unit: Unit) -> None:
         assert unit.partition is not None, f"{unit} is a whole table"
         self._delete(unit)
+
+    def table_layout(self, table: TableRef) -> TableLayout | None:
+        try:
+            return _layout(self._get_table(table))
+        except Permanent as error:
+            if error.reason != "notFound":
+                raise
+        return None
+
+    def scan_bytes(self, question: Question) -> int:
+        return self._queries.bytes_of(
+            fingerprint_sql(question), location=question.location, doing=_reading(question), needs=[_may_read(question)]
+        )
+
+    def fingerprints(self, question: Question, *, at_most: int) -> tuple[dict[str | None, Fingerprint], int]:
+        rows, scanned = self._queries.scanned(
+            fingerprint_sql(question),
+            location=question.location,
+            doing=_reading(question),
+            needs=[_may_read(question)],
+            at_most=at_most,
+        )
+        return dict(read_fingerprint(row, question.layout) for row in rows), scanned
+
+    def ensure_scratch_dataset(self, ref: DatasetRef, *, location: str, kept_for: timedelta) -> None:
+        wanted = bigquery.Dataset(_dataset_reference(ref))
+        wanted.location, wanted.labels = location, LABELS_OF_SCRATCH
+        wanted.description = "Restore drills of bbq: tables in it are deleted by themselves."
+        wanted.default_table_expiration_ms = round(kept_for.total_seconds() * 1000)
+        may_create = Need("bigquery.datasets.create", "roles/bigquery.user", f"project {ref.project}")
+        try:
+            with explained(f"creating the scratch dataset {ref}", may_create):
+                self._client.create_dataset(wanted, **self._options)
+        except Permanent as error:
+            if error.reason != "duplicate":
+                raise
+            _check_scratch_dataset(ref, self._get_dataset(ref, f"looking at the scratch dataset {ref}"), location)
+
+    def delete_dataset_if_empty(self, ref: DatasetRef) -> None:
+        may_delete = Need("bigquery.datasets.delete", _DATA_EDITOR, ref)
+        try:
+            with explained(f"deleting the scratch dataset {ref}", may_delete):
+                self._client.delete_dataset(_dataset_reference(ref), not_found_ok=True, **self._options)
+        except Permanent as error:
+            if error.reason != "resourceInUse":
+                raise
 
     def _delete(self, unit: Unit) -> None:
         reference = _dataset_reference(unit.table.in_dataset).table(unit.key)
@@ -231,6 +306,41 @@ def _check_backup_dataset(ref: DatasetRef, found: bigquery.Dataset, location: st
         f"{ref} has a default expiration, so BigQuery would delete backups in it: nothing was copied",
         hint=f"bq update --default_table_expiration 0 --default_partition_expiration 0 {ref.project}:{ref.dataset}",
     )
+
+
+def _check_scratch_dataset(ref: DatasetRef, found: bigquery.Dataset | None, location: str) -> None:
+    if found is not None and (found.location or "").casefold() != location.casefold():
+        raise Refused(f"{ref} is in {found.location}, not in {location}: nothing was restored into it")
+    if found is not None and found.default_table_expiration_ms is None:
+        raise Refused(
+            f"{ref} keeps its tables for ever, so it is none of ours: nothing was restored into it",
+            hint="drills need this name for a dataset of their own: delete it, or set verify.scratch_project",
+        )
+
+
+def _layout(table: bigquery.Table) -> TableLayout:
+    fields = tuple(map(_field, table.schema))
+    partitioning: TimePartitioning | RangePartitioning | None = None
+    if (by_time := table.time_partitioning) is not None:
+        types = {field.name: field.type for field in fields}
+        partitioning = TimePartitioning(by_time.type_, by_time.field, types.get(by_time.field, "TIMESTAMP"))
+    elif (by_range := table.range_partitioning) is not None:
+        span = by_range.range_
+        partitioning = RangePartitioning(by_range.field, int(span.start), int(span.end), int(span.interval))
+    return TableLayout(fields, partitioning, table.created, table.modified)
+
+
+def _field(field: bigquery.SchemaField) -> Field:
+    return Field(field.name, field.field_type, field.mode, tuple(map(_field, field.fields)))
+
+
+def _reading(question: Question) -> str:
+    then = "" if question.as_of is None else f" as it was at {question.as_of:%Y-%m-%d %H:%M:%S} UTC"
+    return f"reading {question.table}{then}"
+
+
+def _may_read(question: Question) -> Need:
+    return Need("bigquery.tables.getData", "roles/bigquery.dataViewer", question.table.in_dataset)
 
 
 def _table_like(

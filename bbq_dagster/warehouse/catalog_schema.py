@@ -78,8 +78,28 @@ class CatalogSchema:
         if (found := self._get_dataset()) is not None:
             self._check_place(found)
 
+    def has_events(self) -> bool:
+        """Whether the table of events is there. Raises ``Refused`` for a catalog in another place."""
+        self.check_place()
+        try:
+            with self._explained("looking at", "bigquery.tables.get"):
+                self._client.get_table(self._place.reference(EVENTS), **self._options)
+        except Permanent as error:
+            if error.reason != "notFound":
+                raise
+            return False
+        return True
+
     def create_table_and_views(self) -> None:
         self._create_events()
+        for view in catalog_sql.views(self._place.quoted(EVENTS), self._place.quoted("versions")):
+            self._create_view(view)
+
+    def add_columns_and_views(self) -> None:
+        """The columns and views that came later; the rows of before have NULL in such a column."""
+        wanted = bigquery.Table(self._place.reference(EVENTS), schema=events_schema())
+        with self._explained("adding columns to", "bigquery.tables.update"):
+            self._client.update_table(wanted, ["schema"], **self._options)
         for view in catalog_sql.views(self._place.quoted(EVENTS), self._place.quoted("versions")):
             self._create_view(view)
 
@@ -164,7 +184,10 @@ class CatalogSchema:
         return explained(f"{doing} the catalog {self._place.dataset}", need)
 
 
-_MIGRATIONS: tuple[Callable[[CatalogSchema], None], ...] = (CatalogSchema.create_table_and_views,)
+_MIGRATIONS: tuple[Callable[[CatalogSchema], None], ...] = (
+    CatalogSchema.create_table_and_views,
+    CatalogSchema.add_columns_and_views,
+)
 """The n-th brings version n to n + 1. Version 0 is an empty dataset."""
 
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from bbq_dagster.core.catalog import COLUMNS, Column
 
 _UNIT = ("source_project", "source_dataset", "source_table", "partition_id")
-_NOT_OF_A_VERSION = frozenset({"event", "error", "restore_id", "target", "hold_id", "held", "owner", "held_until"})
+_OF_A_RESTORE_OR_HOLD = frozenset({"restore_id", "target", "hold_id", "held", "owner", "held_until"})
+_OF_A_VERIFICATION = frozenset({"outcome", "how", "fingerprint", "bytes_scanned", "duration_ms"})
+_NOT_OF_A_VERSION = frozenset({"event", "error"}) | _OF_A_RESTORE_OR_HOLD | _OF_A_VERIFICATION
 VERSION_COLUMNS = tuple(column.name for column in COLUMNS if column.name not in _NOT_OF_A_VERSION)
 EVENT_COLUMNS = tuple(column.name for column in COLUMNS)
 
@@ -49,6 +51,29 @@ _HISTORY = (
 )
 
 
+_PROOF_OF = ("version_id", *_UNIT, "captured_at", "row_count", "size_bytes")
+_PROOFS = (
+    *(_BY_NAME[name] for name in _PROOF_OF),
+    Column("last_proven_at", "TIMESTAMP", "When it was last found to be what was copied; NULL where it never was"),
+    Column("last_drilled_at", "TIMESTAMP", "When it was last restored and compared"),
+    Column("looked_at", "TIMESTAMP", "When it was last read, whatever was found"),
+    *(_BY_NAME[name] for name in ("outcome", "reason")),
+)
+
+
+_EXPOSURE = (
+    *(_BY_NAME[name] for name in _UNIT[:3]),
+    Column("units", "INT64", "Tables or partitions of it that have a version"),
+    Column("oldest_at", "TIMESTAMP", "When the oldest of their newest versions was captured"),
+    Column("newest_at", "TIMESTAMP", "When the newest of these was captured"),
+    Column("exposed_units", "INT64", "Units that changed and have no version of it: a copy was planned, or failed"),
+    Column("exposed_since", "TIMESTAMP", "When the first of these changes was seen"),
+    Column(
+        "rpo_seconds", "INT64", "Age of the oldest version of these units; NULL where one of them has none, or none is"
+    ),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """A view of the catalog, with its columns in order."""
@@ -65,7 +90,11 @@ def views(events: str, versions: str) -> tuple[View, ...]:
     return (
         View("versions", "Every version that can be restored", live_versions(events), _VERSION),
         View("latest", latest, latest_versions(versions, events), (*_VERSION, *_ABSENCE)),
+        View("proofs", "When each version that can be restored was proven", _proofs(versions, events), _PROOFS),
         View("history", "Everything that happened, newest first", _history(events), _HISTORY),
+        View(
+            "exposure", "Of each table what would be lost if it were gone now", _exposure(events, versions), _EXPOSURE
+        ),
     )
 
 
@@ -99,7 +128,7 @@ def latest_versions(versions: str, events: str, only: str = EVERYTHING) -> str:
         LEFT JOIN absences ON {_same_unit("absences", "newest")} AND absences.`recorded_at` > newest.`recorded_at`"""
 
 
-_NOT_OF_A_RECORD = frozenset({"error", "restore_id", "target", "hold_id", "held", "owner", "held_until"})
+_NOT_OF_A_RECORD = frozenset({"error"}) | _OF_A_RESTORE_OR_HOLD | _OF_A_VERIFICATION
 RECORD_COLUMNS = tuple(column for column in EVENT_COLUMNS if column not in _NOT_OF_A_RECORD)
 """What ``fold_record`` needs of an event: of many rows, every column is felt."""
 
@@ -199,7 +228,7 @@ def newest_events(events: str, only: str, limit: int) -> str:
 RETENTION_COLUMNS = (
     *("event_id", "event", "recorded_at", "run_id", *_UNIT),
     *("backup_project", "backup_dataset", "backup_table", "copy_id", "version_id", "captured_at"),
-    *("row_count", "size_bytes", "whole_table"),
+    *("row_count", "size_bytes", "whole_table", "outcome"),
 )
 """What retention reads of an event: it reads the events of all versions, so the fewer the better."""
 
@@ -218,6 +247,7 @@ def retention_records(events: str, only: str) -> str:
             CASE
               WHEN `event` IN ('version_created', 'version_deleted') THEN CONCAT('version ', `version_id`)
               WHEN `event` = 'deletion_planned' THEN CONCAT('deletion ', `version_id`)
+              WHEN `event` = 'verified' THEN CONCAT('proof ', `version_id`)
               WHEN `event` IN ('emptied', 'vanished') THEN CONCAT(
                 'absence ', `source_project`, '.', `source_dataset`, '.', `source_table`,
                 IFNULL(CONCAT('$', `partition_id`), '')
@@ -228,14 +258,31 @@ def retention_records(events: str, only: str) -> str:
           FROM {events}
           WHERE `event` IN (
             'version_created', 'version_deleted', 'deletion_planned', 'emptied', 'vanished', 'dataset_scanned',
-            'copy_planned', 'copy_failed'
+            'copy_planned', 'copy_failed', 'verified'
           ) AND {only}
         )
         SELECT {_list(RETENTION_COLUMNS)}
         FROM mine
         WHERE `event` <> 'copy_failed' AND (`event` <> 'copy_planned' OR has_ended = 0)
+          AND IFNULL(`outcome`, '') <> 'could_not'
         QUALIFY ROW_NUMBER() OVER (PARTITION BY about ORDER BY `recorded_at` DESC, `event` DESC) = 1
-          AND `event` <> 'version_deleted'"""
+          AND `event` <> 'version_deleted' AND (`event` <> 'verified' OR `outcome` = 'differs')"""
+
+
+def last_scans(events: str) -> str:
+    return f"""
+        SELECT `source_project`, `source_dataset`, MAX(`recorded_at`)
+        FROM {events}
+        WHERE `event` = 'dataset_scanned'
+        GROUP BY `source_project`, `source_dataset`"""
+
+
+def drill_times(events: str) -> str:
+    return f"""
+        SELECT `source_project`, `source_dataset`, `duration_ms`
+        FROM {events}
+        WHERE `event` = 'verified' AND `how` = 'drill' AND `outcome` = 'proven'
+        QUALIFY {_first_of(_UNIT[:2], "`recorded_at` DESC")}"""
 
 
 def holds(events: str) -> str:
@@ -246,11 +293,66 @@ def holds(events: str) -> str:
         WHERE `event` IN ('held', 'released')"""
 
 
+PROOF_COLUMNS = (
+    *("event_id", "event", "recorded_at", "run_id", *_UNIT, "reason", "version_id"),
+    *("outcome", "how", "duration_ms"),
+)
+"""What ``fold_proofs`` reads of an event; the fingerprints are read where they are compared."""
+
+
+def verifications(events: str, only: str) -> str:
+    """Of each version the newest verification with each outcome, in each way."""
+    return f"""
+        SELECT {_list(PROOF_COLUMNS)}
+        FROM {events}
+        WHERE `event` = 'verified' AND {only}
+        QUALIFY {_first_of(("version_id", "outcome", "how"), "`recorded_at` DESC")}"""
+
+
+def verified_since(events: str) -> str:
+    """Versions, bytes and drills of the verifications since then."""
+    return f"""
+        SELECT
+          COUNTIF(`how` <> 'drill'), SUM(`bytes_scanned`), COUNTIF(`how` = 'drill')
+        FROM {events}
+        WHERE `recorded_at` >= @since AND `event` = 'verified'"""
+
+
 def events_of_versions(events: str) -> str:
     return f"""
         SELECT {_list(EVENT_COLUMNS)}
         FROM {events}
         WHERE {OF_IDS}"""
+
+
+_FACTS = ("captured_at", "row_count", "size_bytes", "backup_project", "backup_dataset", "backup_table", *_UNIT)
+"""What every record of one version has to agree about."""
+
+
+def repetitions(events: str) -> str:
+    """Unit, version, rows, events and contents of the versions that are recorded more than once.
+
+    One that was deleted and is there again may have been read off its backup table, and differ from what was known.
+    """
+    created = "`event` = 'version_created'"
+    return f"""
+        SELECT
+          {", ".join(f"MIN(`{column}`)" for column in _UNIT)}, `version_id`,
+          COUNTIF({created}) AS told,
+          COUNT(DISTINCT IF({created}, `event_id`, NULL)) AS tellings,
+          IF(COUNTIF(NOT {created}) > 0, 1, COUNT(DISTINCT IF({created}, {_joined(_FACTS)}, NULL))) AS facts
+        FROM {events}
+        WHERE `event` IN ('version_created', 'version_deleted')
+        GROUP BY `version_id`
+        HAVING told > tellings OR facts > 1"""
+
+
+def failed_places(events: str) -> str:
+    """Where copies were to be that failed."""
+    return f"""
+        SELECT DISTINCT `backup_project`, `backup_dataset`, `backup_table`, `partition_id`
+        FROM {events}
+        WHERE `event` = 'copy_failed'"""
 
 
 def deletions_since(events: str) -> str:
@@ -270,7 +372,7 @@ def copy_jobs(events: str) -> str:
         FROM (
           SELECT MAX(IFNULL(CAST(REGEXP_EXTRACT(`job_id`, r'_([0-9]+)$') AS INT64), 1)) AS jobs
           FROM {events}
-          WHERE `recorded_at` >= @since AND `copy_id` NOT IN UNNEST(@besides) AND `event` IN (
+          WHERE `recorded_at` >= @since AND `copy_id` IS NOT NULL AND `copy_id` NOT IN UNNEST(@besides) AND `event` IN (
             'copy_planned', 'version_created', 'copy_failed', 'restore_planned', 'restored', 'restore_failed'
           )
           GROUP BY `copy_id`
@@ -313,9 +415,71 @@ def _history(events: str) -> str:
         ORDER BY `recorded_at` DESC"""
 
 
+def _proofs(versions: str, events: str) -> str:
+    """``outcome`` and ``reason`` are the newest word on a version: one that could not be read says nothing of it."""
+    return f"""
+        WITH words AS (
+          SELECT
+            `version_id`, `outcome`, `reason`,
+            MAX(IF(`outcome` = 'proven', `recorded_at`, NULL)) OVER of_version AS last_proven_at,
+            MAX(IF(`how` = 'drill', `recorded_at`, NULL)) OVER of_version AS last_drilled_at,
+            MAX(`recorded_at`) OVER of_version AS looked_at,
+            ROW_NUMBER() OVER (
+              PARTITION BY `version_id` ORDER BY IF(`outcome` = 'could_not', 1, 0), `recorded_at` DESC
+            ) AS place
+          FROM {events}
+          WHERE `event` = 'verified'
+          WINDOW of_version AS (PARTITION BY `version_id`)
+        )
+        SELECT
+          {_list(_PROOF_OF, of="versions")},
+          words.last_proven_at, words.last_drilled_at, words.looked_at, words.`outcome`, words.`reason`
+        FROM {versions} AS versions
+        LEFT JOIN words ON words.`version_id` = versions.`version_id` AND words.place = 1"""
+
+
+def _exposure(events: str, versions: str) -> str:
+    """What was asked for since the last thing that put a unit at rest: a version, or that there is nothing to copy."""
+    return f"""
+        WITH happened AS (
+          SELECT {_list(_UNIT)}, `recorded_at`, `captured_at`, FALSE AS is_asked
+          FROM {versions}
+          UNION ALL
+          SELECT {_list(_UNIT)}, `recorded_at`, NULL, `event` IN ('copy_planned', 'copy_failed')
+          FROM {events}
+          WHERE `event` IN ('copy_planned', 'copy_failed', 'emptied', 'vanished')
+        ),
+        at_rest AS (
+          SELECT *, MAX(IF(is_asked, NULL, `recorded_at`)) OVER (PARTITION BY {_list(_UNIT)}) AS rested_at
+          FROM happened
+        ),
+        by_unit AS (
+          SELECT
+            {_list(_UNIT[:3])}, MAX(`captured_at`) AS captured,
+            MIN(IF(is_asked AND (rested_at IS NULL OR `recorded_at` > rested_at), `recorded_at`, NULL)) AS exposed
+          FROM at_rest
+          GROUP BY {_list(_UNIT)}
+        )
+        SELECT
+          {_list(_UNIT[:3])}, COUNT(captured) AS `units`, MIN(captured) AS `oldest_at`, MAX(captured) AS `newest_at`,
+          COUNT(exposed) AS `exposed_units`, MIN(exposed) AS `exposed_since`,
+          IF(
+            COUNTIF(exposed IS NOT NULL AND captured IS NULL) > 0, NULL,
+            TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), MIN(IF(exposed IS NULL, NULL, captured)), SECOND)
+          ) AS `rpo_seconds`
+        FROM by_unit
+        GROUP BY {_list(_UNIT[:3])}"""
+
+
 def _list(columns: Iterable[str], of: str = "") -> str:
     prefix = f"{of}." if of else ""
     return ", ".join(f"{prefix}`{column}`" for column in columns)
+
+
+def _joined(columns: Iterable[str]) -> str:
+    """One text of all of them, in which NULL is a value of its own."""
+    parts = ", '|', ".join(f"IFNULL(CAST(`{column}` AS STRING), '-')" for column in columns)
+    return f"CONCAT({parts})"
 
 
 def _first_of(group: Iterable[str], order: str) -> str:

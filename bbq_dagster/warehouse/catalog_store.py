@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from threading import Lock
 from time import sleep
@@ -17,15 +17,19 @@ from time import sleep
 from google.cloud import bigquery
 
 from bbq_dagster.core.catalog import COLUMNS, Event, EventKind, fold_record, version_of
+from bbq_dagster.core.catalog_snapshot import CatalogSnapshot
+from bbq_dagster.core.drift import Repetition
 from bbq_dagster.core.restore_choice import Past
 from bbq_dagster.core.restore_record import gone_of
 from bbq_dagster.core.retention import RetentionRecord
 from bbq_dagster.core.retention_record import RetentionFold, fold_holds
-from bbq_dagster.core.tables import DatasetRef, TableRef
+from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
+from bbq_dagster.core.verification import Spent
 from bbq_dagster.core.versions import Absence, DatasetRecord, Version
 from bbq_dagster.errors import BbqError, Permanent, Transient
 from bbq_dagster.warehouse import catalog_sql
 from bbq_dagster.warehouse.catalog_schema import EVENTS, CatalogPlace, CatalogSchema, events_schema
+from bbq_dagster.warehouse.catalog_snapshots import CatalogSnapshots
 from bbq_dagster.warehouse.client import Patience
 from bbq_dagster.warehouse.faults import Need, explained, job_error
 from bbq_dagster.warehouse.queries import Cells, Parameter, Queries, instant, whole_number
@@ -66,6 +70,7 @@ class BigQueryCatalog:
         self._options = self._patience.call_options()
         self._queries = Queries(client, self._patience)
         self._place = CatalogPlace(DatasetRef(backup_project, dataset), location)
+        self._snapshots = CatalogSnapshots(client, self._place, self._patience)
         self._is_prepared = False
         self._lock = Lock()
 
@@ -74,6 +79,22 @@ class BigQueryCatalog:
             if not self._is_prepared:
                 CatalogSchema(self._client, self._place, self._options).bring_up_to_date()
                 self._is_prepared = True
+
+    def prepare_anew(self) -> None:
+        self.prepare()
+        CatalogSchema(self._client, self._place, self._options).create_table_and_views()
+
+    def is_there(self) -> bool:
+        return CatalogSchema(self._client, self._place, self._options).has_events()
+
+    def take_snapshot(self, at: datetime) -> CatalogSnapshot:
+        return self._snapshots.take(at)
+
+    def snapshots(self) -> list[CatalogSnapshot]:
+        return self._snapshots.list()
+
+    def read_back(self, snapshot: CatalogSnapshot) -> None:
+        self._snapshots.read_back(snapshot)
 
     def append(self, events: Sequence[Event]) -> None:
         """The id of the load job is derived from the events, so that the same batch is loaded once.
@@ -200,6 +221,18 @@ class BigQueryCatalog:
             folds[dataset].take(event)
         return [fold.record() for fold in folds.values()]
 
+    def last_scans(self) -> dict[DatasetRef, datetime]:
+        rows = self._rows_if_any(catalog_sql.last_scans(self._events), {})
+        found = ((DatasetRef(project or "", dataset or ""), instant(at)) for project, dataset, at in rows)
+        return {dataset: at for dataset, at in found if at is not None}
+
+    def drill_times(self) -> dict[DatasetRef, timedelta]:
+        rows = self._rows_if_any(catalog_sql.drill_times(self._events), {})
+        return {
+            DatasetRef(project or "", dataset or ""): timedelta(milliseconds=whole_number(milliseconds) or 0)
+            for project, dataset, milliseconds in rows
+        }
+
     def holds(self) -> list[Event]:
         return fold_holds(read_event(row) for row in self._rows(catalog_sql.holds(self._events), {}))
 
@@ -213,22 +246,44 @@ class BigQueryCatalog:
         ]
         return sorted(found, key=_oldest_first)
 
+    def repetitions(self) -> list[Repetition]:
+        return [_read_repetition(row) for row in self._rows(catalog_sql.repetitions(self._events), {})]
+
+    def failed_places(self) -> frozenset[Unit]:
+        return frozenset(_read_place(row) for row in self._rows(catalog_sql.failed_places(self._events), {}))
+
     def deletions_since(self, since: datetime) -> list[Event]:
         rows = self._rows(catalog_sql.deletions_since(self._events), {"since": since})
         return sorted(map(read_event, rows), key=_oldest_first)
+
+    def live_versions(self, datasets: Collection[DatasetRef] | None) -> list[Version]:
+        only, parameters = _selected(datasets)
+        rows = self._rows(catalog_sql.live_versions(self._events, only), parameters)
+        return sorted(map(read_version, rows), key=_newest_first)
+
+    def verifications(self, datasets: Collection[DatasetRef] | None) -> list[Event]:
+        only, parameters = _selected(datasets)
+        rows = self._rows(catalog_sql.verifications(self._events, only), parameters)
+        return [_event(catalog_sql.PROOF_COLUMNS, row) for row in rows]
+
+    def verified_since(self, since: datetime) -> Spent:
+        ((versions, size_bytes, drills),) = self._rows(catalog_sql.verified_since(self._events), {"since": since})
+        return Spent(whole_number(versions) or 0, whole_number(size_bytes) or 0, whole_number(drills) or 0)
 
     @property
     def _events(self) -> str:
         return self._place.quoted(EVENTS)
 
     def _rows_if_any(self, sql: str, parameters: Mapping[str, Parameter]) -> Iterator[Cells]:
-        """The rows; none where there is no catalog yet: a plan changes nothing, so it does not create one either."""
+        """The rows; none where there is no catalog yet: a plan changes nothing, so it does not create one either.
+
+        A record that a query does not find and that is there is not taken for none: all would be backed up once more.
+        """
         try:
             yield from self._rows(sql, parameters)
         except Permanent as error:
-            if error.reason != "notFound":
+            if error.reason != "notFound" or self.is_there():
                 raise
-            CatalogSchema(self._client, self._place, self._options).check_place()
 
     def _rows(self, sql: str, parameters: Mapping[str, Parameter]) -> Iterator[Cells]:
         return self._queries.rows(
@@ -308,6 +363,16 @@ def read_version(row: Cells) -> Version:
 def _read_latest(row: Cells) -> LatestVersion:
     *version, absence, absent_since = row
     return LatestVersion(read_version(version), None if absence is None else Absence(absence), instant(absent_since))
+
+
+def _read_repetition(row: Cells) -> Repetition:
+    *unit, version_id, rows, tellings, facts = row
+    return Repetition(_read_place(unit), version_id or "", *(int(number or 0) for number in (rows, tellings, facts)))
+
+
+def _read_place(row: Cells) -> Unit:
+    project, dataset, table, partition = row
+    return TableRef(project or "", dataset or "", table or "").unit(partition)
 
 
 _READERS: Mapping[str, Callable[[str | None], object]] = {

@@ -83,7 +83,8 @@ class CopyJobs:
         """The asked jobs among the newest of the project, in at most an eighth of the calls that looking up takes."""
         asked = {(job.job_id, job.location.casefold()): job for job in jobs}
         found: dict[JobRef, Mapping[str, Any]] = {}
-        with explained(f"listing the jobs of {self._client.project}", self._may_run_jobs):
+        may_list = Need("bigquery.jobs.list", "roles/bigquery.user", f"project {self._client.project}")
+        with explained(f"listing the jobs of {self._client.project}", may_list):
             pages = self._client.list_jobs(
                 project=self._client.project,
                 page_size=_PAGE_OF_JOBS,

@@ -6,6 +6,7 @@ long a transient error is repeated is decided in ``client``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import requests.exceptions
 from google.api_core.exceptions import GoogleAPICallError, NotFound, RetryError
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 
+from bbq_dagster.core.wording import printable_lines
 from bbq_dagster.errors import BbqError, Permanent, Transient
 from bbq_dagster.warehouse.port import RATE_LIMIT
 
@@ -32,6 +34,7 @@ _LOST = (
     requests.exceptions.InvalidJSONError,  # an answer that was cut off
     requests.exceptions.Timeout,
 )
+_PERMISSION = re.compile(r"\bbigquery\.[A-Za-z]+\.[A-Za-z]+\b")
 _FOREIGN = (GoogleAPICallError, RetryError, GoogleAuthError, requests.exceptions.RequestException, *_LOST)
 
 _HINTS: Mapping[str, str] = {
@@ -116,14 +119,22 @@ def _explain(error: BaseException, doing: str, needs: tuple[Need, ...]) -> BbqEr
 
 
 def _build(kind: type[BbqError], doing: str, message: str, reason: str, needs: tuple[Need, ...]) -> BbqError:
-    said = f"{doing}: {message} ({reason})" if reason else f"{doing}: {message}"
-    return kind(said, hint=_hint(reason, needs), reason=reason)
+    said = printable_lines(f"{doing}: {message}")
+    return kind(f"{said} ({reason})" if reason else said, hint=_hint(reason, message, needs), reason=reason)
 
 
-def _hint(reason: str, needs: tuple[Need, ...]) -> str:
+def _hint(reason: str, message: str, needs: tuple[Need, ...]) -> str:
     if reason == "accessDenied" and needs:
-        return "give the account that bbq runs as " + ", and ".join(str(need) for need in needs)
+        return f"give the account that bbq runs as {_missing(message, needs)}"
     return _HINTS.get(reason, "")
+
+
+def _missing(message: str, needs: tuple[Need, ...]) -> str:
+    """The permission that BigQuery names; where it names none, all that the step needs."""
+    asked = _PERMISSION.search(message)
+    if asked is None:
+        return ", and ".join(str(need) for need in needs)
+    return next((str(need) for need in needs if need.permission == asked[0]), f"{asked[0]} on what is named here")
 
 
 def _reason(error: BaseException | None) -> str:

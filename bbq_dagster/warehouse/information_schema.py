@@ -39,12 +39,13 @@ def tables_sql(dataset: DatasetRef) -> str:
     """Every table of a dataset, whatever its kind, with its columns, partitioning, labels and other options.
 
     The hidden column ``_PARTITIONTIME`` of an ingestion-time table is its partitioning column, but not one of its own.
+    Columns differ by their places at least, so that no two of a table cancel each other out in the fingerprint.
     """
     schema = f"{quoted(dataset.project, dataset.dataset)}.INFORMATION_SCHEMA"
     return f"""
         SELECT
           tables.table_name, tables.table_type, UNIX_MICROS(tables.creation_time),
-          columns.own, columns.partition_column, columns.partition_type, options.labels,
+          columns.own, columns.partition_column, columns.partition_type, columns.fingerprint, options.labels,
           options.description, options.friendly_name, options.require_filter, options.partition_days,
           options.kms_key_name, tables.default_collation_name
         FROM {schema}.TABLES AS tables
@@ -53,7 +54,10 @@ def tables_sql(dataset: DatasetRef) -> str:
             table_name,
             COUNTIF(is_hidden = 'NO') AS own,
             MAX(IF(is_partitioning_column = 'YES', column_name, NULL)) AS partition_column,
-            MAX(IF(is_partitioning_column = 'YES', data_type, NULL)) AS partition_type
+            MAX(IF(is_partitioning_column = 'YES', data_type, NULL)) AS partition_type,
+            BIT_XOR(IF(is_hidden = 'NO', FARM_FINGERPRINT(CONCAT(
+              CAST(ordinal_position AS STRING), ' ', column_name, ' ', data_type, ' ', is_nullable
+            )), NULL)) AS fingerprint
           FROM {schema}.COLUMNS
           GROUP BY table_name
         ) AS columns ON columns.table_name = tables.table_name
@@ -72,7 +76,7 @@ def tables_sql(dataset: DatasetRef) -> str:
 
 
 def read_table(row: Cells, dataset: Dataset, states: Mapping[TableRef, State]) -> SourceTable:
-    name, kind, created, columns, partition_column, partition_type, labels, *options = row
+    name, kind, created, columns, partition_column, partition_type, fingerprint, labels, *options = row
     ref = dataset.ref.table(name or "")
     return SourceTable(
         ref=ref,
@@ -84,6 +88,7 @@ def read_table(row: Cells, dataset: Dataset, states: Mapping[TableRef, State]) -
         partition_type=partition_type,
         labels=parse_labels(labels),
         options=_options(options),
+        schema=fingerprint,
     )
 
 

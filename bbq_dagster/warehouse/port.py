@@ -10,14 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from bbq_dagster.core.catalog import Event, EventKind
+from bbq_dagster.core.catalog_snapshot import CatalogSnapshot
+from bbq_dagster.core.drift import Repetition
+from bbq_dagster.core.fingerprint import Fingerprint, Question, TableLayout
 from bbq_dagster.core.inventory import Dataset, SourceTable, State, TableOptions, TableShape, UnitState
+from bbq_dagster.core.original import ExportedBackup
 from bbq_dagster.core.restore_choice import Past
 from bbq_dagster.core.retention import RetentionRecord
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
+from bbq_dagster.core.verification import Spent
 from bbq_dagster.core.versions import Copy, DatasetRecord, Version
 from bbq_dagster.errors import BbqError
 
@@ -66,7 +71,7 @@ class Warehouse(Protocol):
         """All datasets of ``project`` with location and labels, hidden ones included."""
 
     def find_dataset(self, ref: DatasetRef) -> Dataset | None:
-        """The dataset, or None where the warehouse says that there is none.
+        """The dataset with its description, or None where the warehouse says that there is none.
 
         Raises ``Permanent`` where we may not know: it is gone, or hidden from us.
         """
@@ -135,6 +140,9 @@ class Warehouse(Protocol):
     ) -> Mapping[str, BackupTableFacts]:
         """What these backup tables hold, by table id; missing ones are not in the answer. A query or two per 1,000."""
 
+    def exported_backups(self, export: DatasetRef, project: str) -> list[ExportedBackup]:
+        """What the newest Datastore export of the original BBQ in ``export`` says of its copies in ``project``."""
+
     def remove_expirations(self, table: TableRef) -> None:
         """Make a backup table and its partitions live until somebody deletes them."""
 
@@ -147,12 +155,52 @@ class Warehouse(Protocol):
         One that is not there, or whose table is not, is deleted already.
         """
 
+    def table_layout(self, table: TableRef) -> TableLayout | None:
+        """Columns and partitioning of a table, and when it was created and last modified; None where it is not there.
+
+        One call. It tells nothing of the rows.
+        """
+
+    def scan_bytes(self, question: Question) -> int:
+        """How many bytes the query for these fingerprints would read. Reads nothing and costs nothing."""
+
+    def fingerprints(self, question: Question, *, at_most: int) -> tuple[Mapping[str | None, Fingerprint], int]:
+        """The fingerprints by partition, and the bytes that were read: one query.
+
+        Partitions without rows are not in the answer. Raises ``Permanent`` where more than ``at_most`` bytes would be
+        billed (10 MiB are the least), and where the table cannot be read as it was at ``question.as_of``.
+        """
+
+    def ensure_scratch_dataset(self, ref: DatasetRef, *, location: str, kept_for: timedelta) -> None:
+        """Create a dataset whose tables are deleted after ``kept_for``; an existing one of ours is left alone.
+
+        Raises ``Refused`` where the existing one is in another location, or keeps its tables for ever.
+        """
+
+    def delete_dataset_if_empty(self, ref: DatasetRef) -> None:
+        """Delete a scratch dataset; one that has tables stays, one that is not there is deleted already."""
+
 
 class Catalog(Protocol):
     """The append-only record of everything that was planned, made and lost."""
 
     def prepare(self) -> None:
         """Create dataset, table and views where they are missing, migrate an older schema; cheap when up to date."""
+
+    def prepare_anew(self) -> None:
+        """As ``prepare``, and what somebody deleted of a catalog that counts as up to date is created again."""
+
+    def is_there(self) -> bool:
+        """Whether there is a catalog with its table of events."""
+
+    def take_snapshot(self, at: datetime) -> CatalogSnapshot:
+        """Keep the events as they are ``at`` an instant, for 30 days; of a day the first snapshot is kept."""
+
+    def snapshots(self) -> list[CatalogSnapshot]:
+        """The snapshots that there are, newest first."""
+
+    def read_back(self, snapshot: CatalogSnapshot) -> None:
+        """Have all events of ``snapshot`` again, besides those that are there."""
 
     def records(self, datasets: Collection[DatasetRef] | None) -> Mapping[DatasetRef, DatasetRecord]:
         """What is on record of each of these datasets (an empty record where nothing is): one query.
@@ -197,14 +245,35 @@ class Catalog(Protocol):
     def retention_records(self, datasets: Collection[DatasetRef] | None) -> list[RetentionRecord]:
         """All that retention has to know of each of these datasets, or of all on record: one query."""
 
+    def last_scans(self) -> Mapping[DatasetRef, datetime]:
+        """When the tables of each dataset were last listed, all of them. Nothing before there is a catalog."""
+
+    def drill_times(self) -> Mapping[DatasetRef, timedelta]:
+        """How long the restore of the last drill took that succeeded, of each dataset. Nothing before a catalog."""
+
     def holds(self) -> list[Event]:
         """The ``held`` events of the holds that were not released, those past their end included, oldest first."""
 
     def events_of_versions(self, version_ids: Iterable[str]) -> list[Event]:
         """All that is on record of these versions, oldest first."""
 
+    def repetitions(self) -> list[Repetition]:
+        """The versions of which it has a row twice, or, since they are there, rows that contradict each other."""
+
+    def failed_places(self) -> frozenset[Unit]:
+        """Where copies were to be that failed, by what is on record."""
+
     def deletions_since(self, since: datetime) -> list[Event]:
         """The ``version_deleted`` events since then, oldest first."""
+
+    def live_versions(self, datasets: Collection[DatasetRef] | None) -> list[Version]:
+        """All live versions of these datasets, or of all on record, newest first: one query."""
+
+    def verifications(self, datasets: Collection[DatasetRef] | None) -> list[Event]:
+        """What ``fold_proofs`` needs of these datasets, or of all on record, without the fingerprints: one query."""
+
+    def verified_since(self, since: datetime) -> Spent:
+        """What verifications used up since then."""
 
     def history(
         self, datasets: Collection[DatasetRef] | None, *, limit: int, kinds: Collection[EventKind] | None = None

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from google.cloud import bigquery
+from google.cloud.bigquery.table import RowIterator
 
+from bbq_dagster.core.fingerprint import LEAST_BILLED
 from bbq_dagster.errors import Refused
 from bbq_dagster.warehouse.client import Patience
 from bbq_dagster.warehouse.faults import Need, explained
@@ -45,22 +47,50 @@ class Queries:
 
         Raises at the first row, or between two, where a page cannot be had.
         """
-        may_run_jobs = Need("bigquery.jobs.create", "roles/bigquery.jobUser", f"project {self._client.project}")
-        with explained(doing, *needs, may_run_jobs):
-            answer = self._client.query_and_wait(
-                sql,
-                project=self._client.project,
-                location=location,
-                job_config=_config(parameters),
-                api_timeout=self._options["timeout"],
-                wait_timeout=self._patience.give_up_after,
-                retry=self._options["retry"],
-                job_retry=self._job_retry,
-                page_size=self._page_size,
-            )
-            for page in answer.pages:
-                for row in page.raw_page.get("rows", ()):
-                    yield [cell["v"] for cell in row["f"]]
+        with explained(doing, *needs, self._may_run_jobs):
+            yield from _cells(self._ask(sql, location, _config(parameters)))
+
+    def bytes_of(self, sql: str, *, location: str, doing: str, needs: Sequence[Need]) -> int:
+        """How many bytes the query would read; reads none."""
+        with explained(doing, *needs, self._may_run_jobs):
+            return self._ask(sql, location, bigquery.QueryJobConfig(dry_run=True)).total_bytes_processed or 0
+
+    def scanned(
+        self, sql: str, *, location: str, doing: str, needs: Sequence[Need], at_most: int
+    ) -> tuple[list[Cells], int]:
+        """All rows of a query, and the bytes that it read; BigQuery refuses one that would bill more than ``at_most``.
+
+        The least that it bills is 10 MiB (BigQuery: pricing), so that less is not asked for.
+        """
+        config = bigquery.QueryJobConfig(
+            maximum_bytes_billed=max(at_most, LEAST_BILLED), use_query_cache=False, labels={"bbq": "verify"}
+        )
+        with explained(doing, *needs, self._may_run_jobs):
+            answer = self._ask(sql, location, config)
+            return list(_cells(answer)), answer.total_bytes_processed or 0
+
+    def _ask(self, sql: str, location: str, config: bigquery.QueryJobConfig) -> RowIterator:
+        return self._client.query_and_wait(
+            sql,
+            project=self._client.project,
+            location=location,
+            job_config=config,
+            api_timeout=self._options["timeout"],
+            wait_timeout=self._patience.give_up_after,
+            retry=self._options["retry"],
+            job_retry=self._job_retry,
+            page_size=self._page_size,
+        )
+
+    @property
+    def _may_run_jobs(self) -> Need:
+        return Need("bigquery.jobs.create", "roles/bigquery.jobUser", f"project {self._client.project}")
+
+
+def _cells(answer: RowIterator) -> Iterator[Cells]:
+    for page in answer.pages:
+        for row in page.raw_page.get("rows", ()):
+            yield [cell["v"] for cell in row["f"]]
 
 
 def quoted(*names: str) -> str:

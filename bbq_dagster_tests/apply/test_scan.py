@@ -189,10 +189,10 @@ def test_the_backup_project_is_never_looked_at(world: World) -> None:
     assert world.calls.log == []
 
 
-def test_an_empty_project_has_nothing_to_look_at(world: World) -> None:
-    scan = scan_project(world.warehouse, world.catalog, "acme-lab", now=world.clock.now(), backup_project="acme-backup")
+def test_a_project_that_shows_no_dataset_may_only_be_hidden_from_us(world: World) -> None:
+    with pytest.raises(Permanent, match=r"bigquery\.datasets\.get on project acme-lab"):
+        scan_project(world.warehouse, world.catalog, "acme-lab", now=world.clock.now(), backup_project="acme-backup")
 
-    assert scan == ProjectScan()
     assert world.calls.names() == ["list_datasets", "scan_records"]
 
 

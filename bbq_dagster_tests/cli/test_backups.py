@@ -46,7 +46,7 @@ def test_plan_as_json_has_every_list_with_every_reason(bbq: Bbq) -> None:
     assert isinstance(plan, dict)
     assert list(plan) == [
         *("planned_at", "units", "copy_jobs", "estimated_calls", "forecast", "backups", "unfinished", "postponed"),
-        *("emptied", "vanished", "left_out", "not_looked_at", "unchanged"),
+        *("flagged", "emptied", "vanished", "left_out", "not_looked_at", "unchanged"),
     ]
     assert (plan["units"], plan["copy_jobs"]) == (4, 2)
     assert [backup["source"] for backup in plan["backups"]] == [DAYS, ORDERS]

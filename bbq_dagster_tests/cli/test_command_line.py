@@ -17,8 +17,8 @@ from bbq_dagster_tests.e2e.house import House
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "operations.md"
 
-WITHOUT_JSON = {"local serve", "settings schema", "dev", "demo"}
-"""What answers with no table: servers, a show, and what is JSON anyway."""
+WITHOUT_JSON = {"metrics", "local serve", "settings schema", "dev", "demo"}
+"""What answers with no table: servers, a show, and what is for programs anyway."""
 
 
 def commands(group: click.Group = cli, names: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:

@@ -28,7 +28,10 @@ def test_status_as_json_has_one_object_per_table(house: House, bbq: Bbq) -> None
 
     assert isinstance(statuses, list)
     assert [list(status) for status in statuses] == 2 * [
-        ["table", "units", "rows", "size_bytes", "newest_at", "oldest_at", "gone", "failed", "unfinished", "looked_at"]
+        [
+            *("table", "units", "rows", "size_bytes", "newest_at", "oldest_at", "gone", "failed", "unfinished"),
+            *("looked_at", "proven_at", "bad"),
+        ]
     ]
     assert [(status["table"], status["units"]) for status in statuses] == [(DAYS, 3), (ORDERS, 1)]
     assert statuses[0]["newest_at"].endswith("+00:00")
@@ -97,7 +100,7 @@ def test_versions_of_one_partition_leave_the_others_out(house: House, bbq: Bbq) 
     assert [version["unit"] for version in found] == [f"{DAYS}$20260102"]
     assert list(found[0]) == [
         *("version_id", "unit", "backup", "location", "captured_at", "rows", "size_bytes", "source"),
-        *("source_created_at", "job_id", "reason", "whole_table", "recorded_at", "run_id", "options"),
+        *("source_created_at", "job_id", "reason", "whole_table", "recorded_at", "run_id", "options", "schema"),
     ]
 
 

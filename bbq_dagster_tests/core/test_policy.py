@@ -112,7 +112,8 @@ def test_a_policy_prints_who_set_what() -> None:
 
     assert str(policy) == (
         "skip: True (dataset sales)\nwhole_table_share: 0.5 (built in)\nstreaming_wait_minutes: 90 (built in)\n"
-        "retention: None (built in)"
+        "retention: None (built in)\n"
+        "anomaly: rows_lost_share 0.5, bytes_lost_share 0.5, schema_change False, smallest_rows 1000 (built in)"
     )
 
 

@@ -42,6 +42,19 @@ def test_a_dataset_that_cannot_be_listed_is_not_called_deleted(house: House) -> 
     assert [str(failure.dataset) for failure in plan.failures] == [f"{SHOP}.sales"]
 
 
+def test_a_record_that_a_query_does_not_find_is_not_taken_for_none(house: House) -> None:
+    """Else all would be backed up once more, as if it never had been."""
+    house.sql(f"CREATE TABLE `{SHOP}.sales.orders` AS SELECT 1 AS n")
+    house.back_up()
+    not_found = {"http_error": {"reason": "notFound", "message": "Not found: Table events"}}
+    house.bigquery.fault(match={"call": "jobs.query", "sql": "bbq_catalog"}, action=not_found, times=1)
+
+    plan = house.plan()
+
+    assert not plan.copies
+    assert [failure.project for failure in plan.projects_failed] == [SHOP]
+
+
 def test_one_refused_copy_fails_alone(house: House) -> None:
     for name in ("a", "b", "c"):
         house.sql(f"CREATE TABLE `{SHOP}.sales.{name}` AS SELECT 1 AS n")

@@ -8,13 +8,25 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from time import sleep
 from typing import Protocol
 
 import pytest
 
-from bbq_dagster.core.catalog import EventKind, copy_failed, copy_planned, fold_record, table_settled
+from bbq_dagster.core.catalog import (
+    Event,
+    EventKind,
+    copy_failed,
+    copy_planned,
+    dataset_scanned,
+    fold_record,
+    table_settled,
+    version_found,
+    version_of,
+)
+from bbq_dagster.core.drift import Repetition
+from bbq_dagster.core.fingerprint import Fingerprint, Question
 from bbq_dagster.core.holds import Hold
 from bbq_dagster.core.inventory import Dataset, SourceTable, State, TableOptions
 from bbq_dagster.core.naming import copy_id, job_id
@@ -23,10 +35,23 @@ from bbq_dagster.core.restore_record import restore_planned, restored
 from bbq_dagster.core.restore_request import Target
 from bbq_dagster.core.retention_record import RetentionFold, held, hold_of, released
 from bbq_dagster.core.tables import NULL_PARTITION, DatasetRef, TableRef, Unit
+from bbq_dagster.core.verification import Spent
+from bbq_dagster.core.verification_record import How, Outcome, Verified, fold_proofs, verified
 from bbq_dagster.core.versions import Absence, DatasetRecord, Writing
 from bbq_dagster.errors import Permanent, Refused
 from bbq_dagster.warehouse.port import BackupTableFacts, Catalog, CopyStatus, JobRef, Warehouse
-from bbq_dagster_tests.builders import BACKUPS, EVENTS, LOCATION, NOW, ORDERS, SALES, a_copy, a_planned_unit, a_table
+from bbq_dagster_tests.builders import (
+    BACKUPS,
+    EVENTS,
+    LOCATION,
+    NOW,
+    ORDERS,
+    SALES,
+    a_copy,
+    a_planned_unit,
+    a_table,
+    a_version,
+)
 from bbq_dagster_tests.core.restoring import Story, a_request
 from bbq_dagster_tests.warehouse.stories import (
     backed_up,
@@ -149,6 +174,7 @@ class WarehouseContract:
             columns=2,
             state=states[ORDERS],
             labels={"bbq": "skip", "team": "sales"},
+            schema=orders.schema,
         )
         assert orders.created_at.utcoffset() == timedelta(0)
 
@@ -525,6 +551,60 @@ class WarehouseContract:
             sleep(0.02)
         raise AssertionError(f"{job} does not end")
 
+    def test_a_copy_has_the_fingerprint_of_its_source_and_other_rows_have_another(
+        self, warehouse: Warehouse, scene: Scene, sales: Dataset, backups: DatasetRef
+    ) -> None:
+        scene.create_table(ORDERS, rows=3)
+        other = SALES.table("others")
+        scene.create_table(other, rows=4)
+        copy = a_copy(ORDERS.unit(), destination=backups.table("orders-1").unit())
+        warehouse.start_copy(copy, job_of(copy.destination))
+        self._end(warehouse, job_of(copy.destination))
+        of_source, of_copy, of_other = (
+            fingerprints_of(warehouse, table, None)[None] for table in (ORDERS, copy.destination.table, other)
+        )
+
+        assert of_copy == of_source
+        assert (of_source.rows, of_other.rows) == (3, 4)
+        assert of_other.whole != of_source.whole
+
+    def test_a_fingerprint_is_of_the_partitions_that_were_asked_for(
+        self, warehouse: Warehouse, scene: Scene, sales: Dataset
+    ) -> None:
+        scene.create_partitioned_table(EVENTS, {"20240131": 2, "20240201": 5, NULL_PARTITION: 1})
+        found = fingerprints_of(warehouse, EVENTS, "20240131", NULL_PARTITION, "20240301")
+
+        assert {name: one.rows for name, one in found.items()} == {"20240131": 2, NULL_PARTITION: 1}
+
+    def test_a_table_that_is_not_there_has_no_layout(self, warehouse: Warehouse, sales: Dataset) -> None:
+        assert warehouse.table_layout(ORDERS) is None
+
+    def test_a_scratch_dataset_goes_when_it_is_empty_and_not_before(
+        self, warehouse: Warehouse, scene: Scene, sales: Dataset
+    ) -> None:
+        scratch = DatasetRef("acme-backup", "bbq_drill__eu")
+        scene.create_table(ORDERS, rows=1)
+        for _ in range(2):
+            warehouse.ensure_scratch_dataset(scratch, location=LOCATION, kept_for=timedelta(days=1))
+        warehouse.create_table_like(ORDERS, scratch.table("t"), description="", options=TableOptions())
+        warehouse.delete_dataset_if_empty(scratch)
+        kept = warehouse.find_dataset(scratch)
+        warehouse.delete_table(scratch.table("t"))
+        for _ in range(2):
+            warehouse.delete_dataset_if_empty(scratch)
+
+        assert kept is not None
+        assert warehouse.find_dataset(scratch) is None
+
+
+def fingerprints_of(warehouse: Warehouse, table: TableRef, *partitions: str | None) -> Mapping[str | None, Fingerprint]:
+    layout = warehouse.table_layout(table)
+    assert layout is not None
+    question = Question(table, LOCATION, layout, partitions)
+    found, scanned = warehouse.fingerprints(question, at_most=warehouse.scan_bytes(question))
+    assert scanned > 0
+    return found
+
 
 class CatalogContract:
     """Derive, and give the fixture ``catalog``: prepared and empty."""
@@ -759,6 +839,36 @@ class CatalogContract:
         assert record.settled == expected.settled
         assert set(record.unfinished) == set(expected.unfinished)
 
+    def test_verifications_are_the_newest_of_each_outcome_and_say_what_a_day_spent(self, catalog: Catalog) -> None:
+        version = version_of(backed_up(ORDERS.unit(), at=NOW))
+        catalog.append([backed_up(ORDERS.unit(), at=NOW)])
+        words = [(Outcome.PROVEN, How.SOURCE), (Outcome.DIFFERS, How.FINGERPRINT), (Outcome.PROVEN, How.DRILL)]
+        catalog.append(
+            [
+                verified(Verified(version, outcome, how, "why", None, 10, 7), at=NOW + days(day), run_id="r")
+                for day, (outcome, how) in enumerate(words, start=1)
+            ]
+        )
+        proofs = fold_proofs(catalog.verifications([SALES]))
+
+        assert [live.version_id for live in catalog.live_versions([SALES])] == [version.version_id]
+        assert proofs[version.version_id].last_proven_at == NOW + days(3)
+        assert catalog.verifications([DatasetRef("acme-shop", "stock")]) == []
+        assert catalog.verified_since(NOW + days(2)) == Spent(versions=1, size_bytes=20, drills=1)
+        assert catalog.verified_since(NOW + days(4)) == Spent()
+
+    def test_a_bad_version_is_bad_for_retention_until_it_is_proven_again(self, catalog: Catalog) -> None:
+        version = version_of(backed_up(ORDERS.unit(), at=NOW))
+        catalog.append([backed_up(ORDERS.unit(), at=NOW)])
+        bad = []
+        for day, outcome in enumerate([Outcome.DIFFERS, Outcome.COULD_NOT, Outcome.PROVEN], start=1):
+            found = Verified(version, outcome, How.FINGERPRINT, "why")
+            catalog.append([verified(found, at=NOW + days(day), run_id="r")])
+            (record,) = catalog.retention_records([SALES])
+            bad.append([stored.is_bad for stored in record.versions])
+
+        assert bad == [[True], [True], [False]]
+
     def test_copy_jobs_are_counted_once_each_since_a_moment(self, catalog: Catalog) -> None:
         units = tuple(a_planned_unit(EVENTS.unit(partition)) for partition in ("20240131", "20240201"))
         of_two_units = a_copy(EVENTS.unit(), destination=BACKUPS.table("events-1").unit(), units=units)
@@ -877,6 +987,29 @@ class CatalogContract:
 
         assert [hold_of(event) for event in catalog.holds()] == [kept]
 
+    def test_a_hold_that_was_placed_twice_counts_from_the_first_time(self, catalog: Catalog) -> None:
+        first = Hold("acme-shop.sales.orders", "gate", "9 rows", NOW, given_id="cause")
+        again = replace(first, since=NOW + days(1), reason="8 rows")
+        catalog.append([held(again, ORDERS.unit(), run_id="r"), held(first, ORDERS.unit(), run_id="r")])
+
+        assert [hold_of(event) for event in catalog.holds()] == [first]
+
+    def test_the_last_look_at_each_dataset_is_known(self, catalog: Catalog) -> None:
+        crm = DatasetRef("acme-shop", "crm")
+        looks = [(SALES, NOW), (SALES, NOW + days(1)), (crm, NOW - days(1))]
+        catalog.append([dataset_scanned(ref, location=LOCATION, tables=1, at=at, run_id="r") for ref, at in looks])
+
+        assert catalog.last_scans() == {SALES: NOW + days(1), crm: NOW - days(1)}
+
+    def test_the_time_of_the_last_drill_that_succeeded_is_known(self, catalog: Catalog) -> None:
+        def drill(day: int, seconds: int, outcome: Outcome = Outcome.PROVEN, how: How = How.DRILL) -> Event:
+            found = Verified(a_version(), outcome, how, "words", milliseconds=1000 * seconds)
+            return verified(found, at=NOW + days(day), run_id="r")
+
+        catalog.append([drill(2, 7), drill(1, 5), drill(3, 9, outcome=Outcome.DIFFERS), drill(4, 11, how=How.SOURCE)])
+
+        assert catalog.drill_times() == {SALES: timedelta(seconds=7)}
+
     def test_the_story_of_a_version_is_told_oldest_first(self, catalog: Catalog) -> None:
         created = backed_up(ORDERS.unit(), at=NOW)
         end = deleted(created, at=NOW + days(1))
@@ -891,6 +1024,70 @@ class CatalogContract:
 
         assert catalog.deletions_since(NOW) == [early, late]
         assert catalog.deletions_since(NOW + days(2)) == [late]
+
+    def test_a_prepared_catalog_is_there(self, catalog: Catalog) -> None:
+        catalog.prepare()
+        catalog.prepare_anew()
+
+        assert catalog.is_there()
+
+    def test_a_day_has_one_snapshot_and_it_has_what_was_there_first(self, catalog: Catalog) -> None:
+        catalog.prepare()
+        noon = a_noon()
+        first = catalog.take_snapshot(noon)
+        second, next_day = catalog.take_snapshot(noon + timedelta(hours=1)), catalog.take_snapshot(noon + days(1))
+
+        assert first == second != next_day
+        assert catalog.snapshots() == [next_day, first]
+
+    def test_a_catalog_without_snapshots_has_none(self, catalog: Catalog) -> None:
+        assert catalog.snapshots() == []
+
+    def test_reading_a_snapshot_back_loses_and_doubles_nothing(self, catalog: Catalog) -> None:
+        before, after = backed_up(ORDERS.unit(), at=NOW), backed_up(ORDERS.unit(), at=NOW + days(1))
+        catalog.append([before])
+        snapshot = catalog.take_snapshot(a_noon())
+        catalog.append([after])
+        catalog.read_back(snapshot)
+
+        assert catalog.history(None, limit=9) == [after, before]
+        assert catalog.repetitions() == []
+
+    def test_a_version_that_is_recorded_twice_in_the_same_way_is_no_contradiction(self, catalog: Catalog) -> None:
+        created = backed_up(ORDERS.unit(), at=NOW)
+        catalog.append([created, replace(created, recorded_at=NOW + days(1))])
+
+        assert catalog.repetitions() == []
+
+    def test_records_that_contradict_each_other_are_told(self, catalog: Catalog) -> None:
+        created = backed_up(EVENTS.unit("20240101"), at=NOW)
+        catalog.append([created, replace(created, row_count=99), backed_up(ORDERS.unit(), at=NOW)])
+        (repeated,) = catalog.repetitions()
+
+        assert repeated == Repetition(created.unit, created.version_id or "", rows=2, tellings=2, facts=2)
+
+    def test_a_version_that_is_there_again_may_differ_from_what_was_known(self, catalog: Catalog) -> None:
+        created = backed_up(ORDERS.unit(), at=NOW)
+        again = replace(created, recorded_at=NOW + days(2), captured_at=NOW + days(1))
+        catalog.append([created, deleted(created, at=NOW + days(1)), again])
+
+        assert catalog.repetitions() == []
+
+    def test_failed_copies_are_known_by_their_places(self, catalog: Catalog) -> None:
+        table, partition = failed(ORDERS.unit(), at=NOW), failed(EVENTS.unit("20240101"), at=NOW)
+        catalog.append([table, partition, backed_up(ORDERS.unit(), at=NOW + days(1))])
+
+        assert catalog.failed_places() == {
+            BACKUPS.table(table.backup_table or "").unit(),
+            BACKUPS.table(partition.backup_table or "").unit("20240101"),
+        }
+
+    def test_a_version_that_was_found_comes_back_with_what_is_known_of_it(self, catalog: Catalog) -> None:
+        at = NOW + days(1)
+        found = a_version(job_id="", source=State(modified_at=NOW), source_created_at=None, recorded_at=at, run_id="r")
+        catalog.append([version_found(found, at=at, run_id="r")])
+
+        assert catalog.versions([ORDERS]) == [found]
 
     def test_the_record_says_when_the_dataset_was_last_listed(self, catalog: Catalog) -> None:
         catalog.append([scanned(at=NOW + days(1)), scanned(at=NOW), backed_up(ORDERS.unit(), at=NOW + days(2))])
@@ -950,6 +1147,11 @@ class CatalogContract:
 
     def test_no_tables_have_no_versions(self, catalog: Catalog) -> None:
         assert catalog.versions([]) == []
+
+
+def a_noon() -> datetime:
+    """Today's: what is to expire a while after it has not expired by the clock of any BigQuery."""
+    return datetime.now(UTC).replace(hour=12)
 
 
 def a_restore() -> RestorePlan:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from bbq_dagster.core.catalog import COLUMNS, EventKind
+from bbq_dagster.core.drift import Kind
 from bbq_dagster.warehouse.catalog_sql import views
 
 PAGE = (Path(__file__).parents[2] / "docs" / "catalog.md").read_text()
@@ -43,6 +44,12 @@ def test_the_views_are_those_that_are_created() -> None:
 
 def test_every_event_is_explained() -> None:
     assert re.findall(r"^\| `(\w+)` \|", section("events"), re.MULTILINE) == [kind.value for kind in EventKind]
+
+
+def test_every_kind_of_drift_is_explained() -> None:
+    kinds = re.findall(r"^\| ([^|]+?) \|", section("drift"), re.MULTILINE)
+
+    assert kinds == ["kind", *(kind.value for kind in Kind)]
 
 
 def test_there_are_queries_to_run() -> None:

@@ -78,7 +78,7 @@ class TestSchema:
         ]
 
     def test_the_dataset_says_which_schema_it_has(self, catalog: BigQueryCatalog, client: bq.Client) -> None:
-        assert client.get_dataset(DATASET).labels == {"bbq": "catalog", VERSION_LABEL: "1"}
+        assert client.get_dataset(DATASET).labels == {"bbq": "catalog", VERSION_LABEL: "2"}
 
     def test_a_catalog_that_is_up_to_date_costs_one_call(
         self, bigquery: LocalBigQuery, catalog: BigQueryCatalog, client: bq.Client
@@ -108,14 +108,28 @@ class TestSchema:
         catalog.append([backed_up(ORDERS.unit(), at=NOW)])
 
         assert len(catalog.latest()) == 1
-        assert client.get_dataset(DATASET).labels[VERSION_LABEL] == "1"
+        assert client.get_dataset(DATASET).labels[VERSION_LABEL] == "2"
+
+    def test_an_older_catalog_gets_the_columns_and_views_that_came_later(
+        self, catalog: BigQueryCatalog, client: bq.Client
+    ) -> None:
+        catalog.append([backed_up(ORDERS.unit(), at=NOW)])
+        make_older(client)
+        newer = new_catalog(client)
+        newer.prepare()
+        newer.append([backed_up(ORDERS.unit(), at=NOW + days(1))])
+        events = client.get_table(DATASET.table("events"))
+
+        assert {field.name for field in events.schema} == {column.name for column in COLUMNS}
+        assert len(newer.versions([ORDERS])) == 2
+        assert newer.verifications(None) == []
 
     def test_a_newer_catalog_is_refused(self, catalog: BigQueryCatalog, client: bq.Client) -> None:
         dataset = client.get_dataset(DATASET)
-        dataset.labels = {VERSION_LABEL: "2"}
+        dataset.labels = {VERSION_LABEL: "3"}
         client.update_dataset(dataset, ["labels"])
 
-        with pytest.raises(Refused, match="schema version 2, this bbq knows 1"):
+        with pytest.raises(Refused, match="schema version 3, this bbq knows 2"):
             new_catalog(client).prepare()
 
     def test_a_catalog_in_another_location_is_refused(self, catalog: BigQueryCatalog, client: bq.Client) -> None:
@@ -129,6 +143,25 @@ class TestSchema:
 
         with pytest.raises(Refused, match="default expiration"):
             new_catalog(client).prepare()
+
+
+def make_older(client: bq.Client) -> None:
+    """The catalog as version 1 left it: without the columns and the view of verifications."""
+    for view in ("proofs", "latest", "history", "versions"):
+        client.delete_table(DATASET.table(view), not_found_ok=True)
+    later = {"source_schema", "outcome", "how", "fingerprint", "bytes_scanned", "duration_ms"}
+    kept = ", ".join(column.name for column in COLUMNS if column.name not in later)
+    name = "`acme-backup.bbq_catalog.{}`".format
+    client.query_and_wait(f"CREATE TABLE {name('older')} AS SELECT {kept} FROM {name('events')}", location=LOCATION)
+    events = client.get_table(DATASET.table("events"))
+    older = bq.Table(events.reference, schema=[field for field in events.schema if field.name not in later])
+    older.time_partitioning, older.clustering_fields = events.time_partitioning, events.clustering_fields
+    client.delete_table(events)
+    client.create_table(older)
+    client.query_and_wait(f"INSERT {name('events')} ({kept}) SELECT {kept} FROM {name('older')}", location=LOCATION)
+    dataset = client.get_dataset(DATASET)
+    dataset.labels = {VERSION_LABEL: "1"}
+    client.update_dataset(dataset, ["labels"])
 
 
 class TestAppending:

@@ -80,6 +80,21 @@ def test_a_missing_permission_is_named_with_its_place_and_role() -> None:
     )
 
 
+def test_only_the_permission_that_bigquery_names_is_asked_for() -> None:
+    needs = (
+        Need("bigquery.tables.getData", "roles/bigquery.dataViewer", "acme-shop.sales"),
+        Need("bigquery.jobs.create", "roles/bigquery.jobUser", "project acme-backup"),
+    )
+
+    def hint(permission: str) -> str:
+        with pytest.raises(Permanent) as error, explained("copying", *needs):
+            raise answered(403, "accessDenied", f"Permission {permission} denied on dataset x (or it may not exist).")
+        return str(error.value).split("HINT: give the account that bbq runs as ")[1]
+
+    assert hint("bigquery.jobs.create") == "bigquery.jobs.create on project acme-backup (role roles/bigquery.jobUser)"
+    assert hint("bigquery.tables.get") == "bigquery.tables.get on what is named here"
+
+
 def test_giving_up_names_the_last_cause() -> None:
     with pytest.raises(Transient, match="copying: gave up: backend is down \\(backendError\\)"), explained("copying"):
         raise gave_up(answered(503, "backendError", "backend is down"))

@@ -36,18 +36,26 @@ def test_labels_are_read_as_table_options_shows_them(option: str | None, expecte
 
 
 def test_an_ingestion_time_table_keeps_its_hidden_column_apart() -> None:
-    row = ["events", "BASE TABLE", MICROS, "2", INGESTION_TIME_COLUMN, "TIMESTAMP", None, *NO_OPTIONS]
+    row = ["events", "BASE TABLE", MICROS, "2", INGESTION_TIME_COLUMN, "TIMESTAMP", "-17", None, *NO_OPTIONS]
 
     table = read_table(row, SALES, {})
 
     assert table == SourceTable(
-        SALES.ref.table("events"), "BASE TABLE", MOMENT, 2, State(), INGESTION_TIME_COLUMN, "TIMESTAMP", {}
+        SALES.ref.table("events"),
+        "BASE TABLE",
+        MOMENT,
+        2,
+        State(),
+        INGESTION_TIME_COLUMN,
+        "TIMESTAMP",
+        {},
+        schema="-17",
     )
     assert table.is_partitioned_by_ingestion_time
 
 
 def test_a_table_without_columns_is_read_as_having_none() -> None:
-    row = ["new", "BASE TABLE", MICROS, None, None, None, None, *NO_OPTIONS]
+    row = ["new", "BASE TABLE", MICROS, None, None, None, None, None, *NO_OPTIONS]
 
     assert read_table(row, SALES, {}).columns == 0
 
@@ -58,6 +66,7 @@ def test_the_options_of_a_table_are_read_as_table_options_shows_them() -> None:
         "BASE TABLE",
         MICROS,
         "2",
+        None,
         None,
         None,
         None,

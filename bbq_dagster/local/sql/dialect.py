@@ -199,6 +199,11 @@ def _division(generator: DuckDBGenerator, node: exp.Div) -> str:
     return generator.func("BQ_DIVIDE", node.this, node.expression)
 
 
+def _whole_division(generator: DuckDBGenerator, node: exp.IntDiv) -> str:
+    """DIV is a function: it binds tighter than what is around it, and looser than what is in it."""
+    return f"(({generator.sql(node, 'this')}) // ({generator.sql(node, 'expression')}))"
+
+
 _FORMAT_SPEC = re.compile(r"%(?:%|[-+ #0']*\d*(?:\.\d+)?([a-zA-Z]))")
 _FORMAT_TYPES = {"s": "VARCHAR", "t": "VARCHAR", "f": "DOUBLE", "e": "DOUBLE", "g": "DOUBLE"}
 
@@ -372,6 +377,7 @@ RULES: Mapping[type[exp.Expr], Rule] = {
     exp.FarmFingerprint: _fingerprint,
     exp.Format: _format,
     exp.In: _in,
+    exp.IntDiv: _whole_division,
     exp.Interval: _interval,
     exp.JSONFormat: _json,
     exp.Literal: _literal,

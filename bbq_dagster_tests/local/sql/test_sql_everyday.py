@@ -133,6 +133,8 @@ NUMBERS = [
     pytest.param("1 IS DISTINCT FROM NULL", True, id="IS DISTINCT FROM"),
     pytest.param("2147483647 + 1 + 100000 * 100000", 12147483648, id="numbers are INT64"),
     pytest.param("DIV(7, 2) * 1000 + CAST(7 / 2 AS INT64)", 3004, id="DIV"),
+    pytest.param("10 * DIV(46, 5 + 5)", 40, id="DIV inside and around arithmetic"),
+    pytest.param("10 * MOD(46, 5 + 5)", 60, id="MOD inside and around arithmetic"),
     pytest.param("PARSE_NUMERIC('-1.50')", Decimal("-1.5"), id="PARSE_NUMERIC"),
 ]
 

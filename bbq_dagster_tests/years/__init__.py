@@ -1,0 +1,1 @@
+"""Years of days in a simulated estate: what the product did is compared with a model of what is true."""

@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from bbq_dagster.local.server import LocalBigQuery
+
+# A law is about values: how long an example takes on a busy machine is a benchmark's business.
+settings.register_profile("laws", deadline=None)
+settings.load_profile("laws")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from bbq_dagster.settings import Limits, Settings
 from bbq_dagster_tests.defs.world import SALES, World, resource_of, settings_in
 from bbq_dagster_tests.postgres import running_postgres
 from benchmarks._figure import print_figure
-from benchmarks._spent import Spent
+from benchmarks._spent import Aside, Spent
 
 QUIET = "telemetry: {enabled: false}\n"
 UNITS = 10_000
@@ -58,7 +58,10 @@ def _instance_in(home: Path, config: str) -> Iterator[dg.DagsterInstance]:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A daily backup, executed: ``seconds`` in all, ``in_dagster`` of these beside planning and copying."""
+    """A daily backup, executed: ``seconds`` in all, ``in_dagster`` of these beside planning and copying.
+
+    What the catalog in memory takes is left out: it searches all that it has for each question.
+    """
 
     units: int
     runs: int
@@ -125,6 +128,7 @@ def _day(
     world = World()
     world.put(*(f"{dataset}.{table}" for table in _tables(units)))
     world.pass_time(hours=1)
+    world.catalog = catalog = Aside(world.catalog)
     gc.freeze()  # a run's process does not hold the warehouse, and has nothing of it to search for garbage
     with TemporaryDirectory() as folder:
         settings: Settings = replace(settings_in(Path(folder)), limits=NO_LIMITS)
@@ -132,10 +136,10 @@ def _day(
         with Spent.measured() as spent, (Path(folder) / "log").open("w") as log, redirect_stderr(log):
             began = time.perf_counter()
             runs = execute(definitions)
-            seconds = time.perf_counter() - began
+            wall = time.perf_counter() - began
     assert all(runs)
     assert len(instance.get_materialized_partitions(asset_key_of(dataset))) == units
-    return Day(units, len(runs), seconds, spent.in_dagster(seconds))
+    return Day(units, len(runs), wall - catalog.seconds, spent.in_dagster(wall))
 
 
 def _tables(count: int) -> Iterator[str]:

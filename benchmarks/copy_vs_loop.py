@@ -7,20 +7,14 @@ for making the copies, which is all that the loop does; with checking and record
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from statistics import median
-
-from google.cloud import bigquery as bq
-from requests.adapters import HTTPAdapter
 
 from bbq_dagster.apply.copying import CopyLimits
 from benchmarks._copies import SALES, UNCAPPED, VAULT, House, house
 from benchmarks._figure import print_figure
+from benchmarks._loop import THREADS, copy_in_a_loop, seconds_of
 
 SIZES, ROUNDS = (200, 2_000), 5
-THREADS = 32
 TARGET = 0.95
 
 
@@ -41,36 +35,17 @@ def _round(made: House, number: int) -> tuple[float, float, float]:
     """Copies per second of the loop, the engine, and the engine with recording."""
     copy, record = made.plan(f"copy {number}"), made.plan(f"record {number}")
     limits = CopyLimits(threads=THREADS, requests_per_second=UNCAPPED)
-    loop = _seconds_of(lambda: _loop(made, f"loop_{number}"))
+    loop = seconds_of(lambda: _loop(made, f"loop_{number}"))
     engine = made.copy(copy, limits)
-    recorded = _seconds_of(lambda: made.stack.apply(record, run_id=f"run {number}"))
+    recorded = seconds_of(lambda: made.stack.apply(record, run_id=f"run {number}"))
     return made.tables / loop, made.tables / engine, made.tables / recorded
 
 
 def _loop(made: House, dataset: str) -> None:
     client = made.admin.client(VAULT, location="EU")
-    client._http.mount("http://", HTTPAdapter(pool_maxsize=THREADS))
     client.create_dataset(dataset)
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(lambda table: _copy(client, f"{SALES}.{table}", f"{VAULT}.{dataset}.{table}"), _names(made)))
-
-
-def _copy(client: bq.Client, source: str, destination: str) -> None:
-    job = client.copy_table(source, destination)
-    while job.state != "DONE":
-        time.sleep(0.1)
-        job.reload()
-    assert job.error_result is None
-
-
-def _names(made: House) -> list[str]:
-    return [f"t_{number}" for number in range(made.tables)]
-
-
-def _seconds_of(act: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    act()
-    return time.perf_counter() - began
+    names = [f"t_{number}" for number in range(made.tables)]
+    copy_in_a_loop(client, [(f"{SALES}.{name}", f"{VAULT}.{dataset}.{name}") for name in names])
 
 
 if __name__ == "__main__":

@@ -8,24 +8,18 @@ figure is the median of the rounds' ratios.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from statistics import median
-
-from google.cloud import bigquery as bq
-from requests.adapters import HTTPAdapter
 
 from bbq_dagster.core.restore import RestorePlan
 from bbq_dagster.core.restore_request import RestoreRequest, Scope, Target
 from bbq_dagster.stack import Stack
 from benchmarks._copies import SALES, VAULT, House, house
 from benchmarks._figure import print_figure
+from benchmarks._loop import copy_in_a_loop, seconds_of
 
 SIZES, ROUNDS = (250, 2_500), 3
-THREADS = 32
 LAB = "lab"
 
 
@@ -52,8 +46,8 @@ def _round(made: House, stack: Stack, number: int) -> tuple[float, float]:
     request = RestoreRequest((Scope(SALES),), target=Target(LAB, f"restored_{number}"))
     plan = stack.plan_restore(request, now=datetime.now(UTC))
     assert len(plan.tables) == made.tables, str(plan)
-    loop = _seconds_of(lambda: _loop(made, plan, f"loop_{number}"))
-    engine = _seconds_of(lambda: _restore(stack, plan))
+    loop = seconds_of(lambda: _loop(made, plan, f"loop_{number}"))
+    engine = seconds_of(lambda: _restore(stack, plan))
     return made.tables / loop, made.tables / engine
 
 
@@ -63,26 +57,9 @@ def _restore(stack: Stack, plan: RestorePlan) -> None:
 
 
 def _loop(made: House, plan: RestorePlan, dataset: str) -> None:
-    client = made.admin.client(VAULT, location="EU")
-    client._http.mount("http://", HTTPAdapter(pool_maxsize=THREADS))
     made.admin.client(LAB, location="EU").create_dataset(dataset)
     pairs = [(str(item.source), f"{LAB}.{dataset}.{item.target.table.table}") for item in plan.items]
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(lambda pair: _copy(client, pair), pairs))
-
-
-def _copy(client: bq.Client, pair: Sequence[str]) -> None:
-    job = client.copy_table(*pair)
-    while job.state != "DONE":
-        time.sleep(0.1)
-        job = client.get_job(job.job_id, location=job.location)
-    assert job.error_result is None
-
-
-def _seconds_of(act: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    act()
-    return time.perf_counter() - began
+    copy_in_a_loop(made.admin.client(VAULT, location="EU"), pairs)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -269,7 +270,7 @@ def _show_adoption(planned: AdoptionPlan, show_all: bool, as_json: bool) -> None
                 "known": planned.known,
                 "versions": planned.versions,
                 "unclear": [{"table": table, "reason": why} for table, why in planned.unclear],
-                "not_looked_at": [{"dataset": ref, "message": why} for ref, why in planned.unseen.items()],
+                "not_looked_at": _unseen_fields(planned.unseen),
             }
         )
         return
@@ -295,7 +296,7 @@ def _show_rebuild(planned: RebuildPlan, show_all: bool, as_json: bool) -> None:
                 "known": planned.known,
                 "versions": planned.versions,
                 "left_out": [_finding_fields(finding) for finding in planned.left_out],
-                "not_looked_at": [{"dataset": ref, "message": why} for ref, why in planned.unseen.items()],
+                "not_looked_at": _unseen_fields(planned.unseen),
             }
         )
         return
@@ -311,8 +312,12 @@ def _drift_fields(drift: Drift) -> dict[str, object]:
         "versions": drift.versions,
         "tables": drift.tables,
         "findings": [_finding_fields(finding) for finding in drift.findings],
-        "not_looked_at": [{"dataset": ref, "message": why} for ref, why in drift.unseen.items()],
+        "not_looked_at": _unseen_fields(drift.unseen),
     }
+
+
+def _unseen_fields(unseen: Mapping[DatasetRef, str]) -> list[dict[str, object]]:
+    return [{"dataset": ref, "message": why} for ref, why in unseen.items()]
 
 
 def _finding_fields(finding: Finding) -> dict[str, object]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
+from bbq_dagster.core.levels import merge_levels
+
 
 @dataclass(frozen=True, slots=True)
 class AnomalyRules:
@@ -40,10 +42,5 @@ class AnomalyPolicy:
 
 def merge_anomaly_rules(levels: Iterable[tuple[AnomalyRules, str]]) -> tuple[AnomalyPolicy, tuple[str, ...]]:
     """The policy of these levels, from weak to strong, field by field, and the names of those that said something."""
-    said: dict[str, object] = {}
-    names: dict[str, str] = {}
-    for rules, level in levels:
-        for field in fields(rules):
-            if (value := getattr(rules, field.name)) is not None:
-                said[field.name], names[field.name] = value, level
-    return AnomalyPolicy(**said), tuple(dict.fromkeys(names.values()))  # type: ignore[arg-type]  # fields are shared
+    said, names = merge_levels(levels)
+    return AnomalyPolicy(**said), names

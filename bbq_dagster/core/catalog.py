@@ -152,6 +152,11 @@ class Event:
         return Unit(TableRef(self.source_project, self.source_dataset, self.source_table or ""), self.partition_id)
 
     @property
+    def backup(self) -> TableRef:
+        """The backup table, of an event that is about one."""
+        return TableRef(self.backup_project or "", self.backup_dataset or "", self.backup_table or "")
+
+    @property
     def subject(self) -> str:
         """The unit that it is about, or the dataset."""
         return str(self.unit) if self.source_table else f"{self.source_project}.{self.source_dataset}"
@@ -175,6 +180,22 @@ def _id_of(facts: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
+def event_about(kind: EventKind, unit: Unit, backup: TableRef | None = None, *, at: datetime, run_id: str) -> Event:
+    """The beginning of an event: what happened to which unit, and the backup table where it is about one."""
+    return Event(
+        event=kind,
+        recorded_at=at,
+        run_id=run_id,
+        source_project=unit.table.project,
+        source_dataset=unit.table.dataset,
+        source_table=unit.table.table,
+        partition_id=unit.partition,
+        backup_project=None if backup is None else backup.project,
+        backup_dataset=None if backup is None else backup.dataset,
+        backup_table=None if backup is None else backup.table,
+    )
+
+
 def dataset_scanned(dataset: DatasetRef, *, location: str, tables: int, at: datetime, run_id: str) -> Event:
     """The tables of a dataset were listed, all of them: what was not there is known to be gone."""
     return Event(
@@ -190,7 +211,7 @@ def dataset_scanned(dataset: DatasetRef, *, location: str, tables: int, at: date
 
 def table_settled(table: SourceTable, *, at: datetime, run_id: str) -> Event:
     """All partitions of a table in this state are protected: they need no look until it moves."""
-    settled = _about(EventKind.TABLE_SETTLED, table.ref.unit(), at=at, run_id=run_id)
+    settled = event_about(EventKind.TABLE_SETTLED, table.ref.unit(), at=at, run_id=run_id)
     return replace(_seen(settled, table.state), source_created_at=table.created_at)
 
 
@@ -223,17 +244,13 @@ def version_created(
 
 def version_found(version: Version, *, at: datetime, run_id: str) -> Event:
     """A copy that nobody recorded is a version from now on: what is known of it was read off its backup table."""
-    event = _seen(_about(EventKind.VERSION_CREATED, version.unit, at=at, run_id=run_id), version.source)
-    backup = version.backup.table
+    event = event_about(EventKind.VERSION_CREATED, version.unit, version.backup.table, at=at, run_id=run_id)
     return replace(
-        event,
+        _seen(event, version.source),
         location=version.location,
         reason=version.reason,
         partitioned=version.unit.partition is not None,
         whole_table=version.whole_table,
-        backup_project=backup.project,
-        backup_dataset=backup.dataset,
-        backup_table=backup.table,
         version_id=version.version_id,
         captured_at=version.captured_at,
         row_count=version.rows,
@@ -249,13 +266,13 @@ def copy_failed(copy: Copy, unit: PlannedUnit, *, job_id: str, error: str, at: d
 
 def emptied(change: Change, *, at: datetime, run_id: str) -> Event:
     """A unit has no rows any more; its last good version stays the latest."""
-    event = _about(EventKind.EMPTIED, change.unit, at=at, run_id=run_id)
+    event = event_about(EventKind.EMPTIED, change.unit, at=at, run_id=run_id)
     return replace(_seen(event, change.state), reason=change.reason)
 
 
 def vanished(gone: Vanished, *, at: datetime, run_id: str) -> Event:
     """A unit is gone from its source: a successful listing did not show it."""
-    return replace(_about(EventKind.VANISHED, gone.unit, at=at, run_id=run_id), reason=gone.reason)
+    return replace(event_about(EventKind.VANISHED, gone.unit, at=at, run_id=run_id), reason=gone.reason)
 
 
 def backup_of(copy: Copy, unit: Unit) -> Unit:
@@ -338,7 +355,7 @@ def version_of(event: Event) -> Version:
     return Version(
         version_id=event.version_id or "",
         unit=event.unit,
-        backup=_backup_table(event).unit(event.partition_id),
+        backup=event.backup.unit(event.partition_id),
         location=event.location or "",
         captured_at=event.captured_at,
         rows=event.row_count,
@@ -368,7 +385,7 @@ def _copy_of(events: Sequence[Event]) -> Copy:
     partition = None if first.whole_table else first.partition_id
     return Copy(
         source=first.unit.table.unit(partition),
-        destination=_backup_table(first).unit(partition),
+        destination=first.backup.unit(partition),
         location=first.location or "",
         source_created_at=first.source_created_at or first.recorded_at,
         units=tuple(PlannedUnit(event.unit, event.source_state, event.reason or "") for event in events),
@@ -379,22 +396,15 @@ def _copy_of(events: Sequence[Event]) -> Copy:
     )
 
 
-def _backup_table(event: Event) -> TableRef:
-    return TableRef(event.backup_project or "", event.backup_dataset or "", event.backup_table or "")
-
-
 def _of_copy(kind: EventKind, copy: Copy, unit: PlannedUnit, *, at: datetime, run_id: str) -> Event:
-    backup = copy.destination.table
+    event = event_about(kind, unit.unit, copy.destination.table, at=at, run_id=run_id)
     return replace(
-        _seen(_about(kind, unit.unit, at=at, run_id=run_id), unit.state),
+        _seen(event, unit.state),
         location=copy.location,
         reason=unit.reason,
         source_created_at=copy.source_created_at,
         partitioned=copy.partitioned,
         whole_table=copy.whole_table,
-        backup_project=backup.project,
-        backup_dataset=backup.dataset,
-        backup_table=backup.table,
         copy_id=copy_id(copy),
         attempt=copy.attempt,
         source_options=None if copy.options == TableOptions() else json.dumps(to_json(copy.options)),
@@ -404,18 +414,6 @@ def _of_copy(kind: EventKind, copy: Copy, unit: PlannedUnit, *, at: datetime, ru
 
 def _options(event: Event) -> TableOptions:
     return from_json(TableOptions, json.loads(event.source_options)) if event.source_options else TableOptions()
-
-
-def _about(kind: EventKind, unit: Unit, *, at: datetime, run_id: str) -> Event:
-    return Event(
-        event=kind,
-        recorded_at=at,
-        run_id=run_id,
-        source_project=unit.table.project,
-        source_dataset=unit.table.dataset,
-        source_table=unit.table.table,
-        partition_id=unit.partition,
-    )
 
 
 def _seen(event: Event, state: State) -> Event:

@@ -20,7 +20,7 @@ from bbq_dagster.core.naming import (
     source_of,
     version_id,
 )
-from bbq_dagster.core.tables import SPECIAL_PARTITIONS, DatasetRef, TableRef
+from bbq_dagster.core.tables import SPECIAL_PARTITIONS, DatasetRef, TableRef, Unit
 from bbq_dagster.core.versions import Version
 from bbq_dagster.errors import Refused
 
@@ -99,21 +99,48 @@ def versions_in(table: FoundTable, source: TableRef, *, location: str, reason: s
     newest_write = newest_write_of(table.ref.table)
     is_whole = not SPECIAL_PARTITIONS.isdisjoint(table.partitions)
     for partition, state in sorted(table.held.items(), key=lambda held: held[0] or ""):
-        backup = table.ref.unit(partition)
-        yield Version(
-            version_id=version_id(backup),
-            unit=source.unit(partition),
-            backup=backup,
+        yield found_version(
+            source.unit(partition),
+            table.ref,
+            state,
             location=location,
             captured_at=state.modified_at or table.created_at,
-            rows=state.rows,
-            size_bytes=state.size_bytes,
-            source=State(modified_at=newest_write),
-            source_created_at=None,
-            job_id="",
-            reason=reason,
+            written_at=newest_write,
             whole_table=is_whole,
+            reason=reason,
         )
+
+
+def found_version(
+    unit: Unit,
+    backup_table: TableRef,
+    state: State,
+    *,
+    location: str,
+    captured_at: datetime,
+    written_at: datetime | None,
+    whole_table: bool,
+    reason: str,
+) -> Version:
+    """A version of ``unit`` as far as it can be told without a record; ``written_at``: the last write into its source.
+
+    ``state`` is that of the copy.
+    """
+    backup = backup_table.unit(unit.partition)
+    return Version(
+        version_id=version_id(backup),
+        unit=unit,
+        backup=backup,
+        location=location,
+        captured_at=captured_at,
+        rows=state.rows,
+        size_bytes=state.size_bytes,
+        source=State(modified_at=written_at),
+        source_created_at=None,
+        job_id="",
+        reason=reason,
+        whole_table=whole_table,
+    )
 
 
 def by_table(found: Iterable[FoundDataset]) -> dict[TableRef, FoundTable]:

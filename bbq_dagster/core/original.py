@@ -14,9 +14,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from bbq_dagster.core.found import FoundDataset, FoundTable
+from bbq_dagster.core.found import FoundDataset, FoundTable, found_version
 from bbq_dagster.core.inventory import State
-from bbq_dagster.core.naming import version_id
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.core.versions import Version
 from bbq_dagster.core.wording import counted, section, size
@@ -177,21 +176,16 @@ def _versions(table: FoundTable, location: str, unit: Unit, captured_at: datetim
     is_whole = unit.partition is None and table.is_partitioned
     held = table.held if is_whole else {unit.partition: table.held.get(unit.partition, State(0, 0))}
     for partition, state in held.items():
-        backup = table.ref.unit(partition)
-        yield Version(
-            version_id=version_id(backup),
-            unit=unit.table.unit(partition),
-            backup=backup,
+        yield found_version(
+            unit.table.unit(partition),
+            table.ref,
+            state,
             location=location,
             captured_at=captured_at,
-            rows=state.rows,
-            size_bytes=state.size_bytes,
             # What was written before it began is in the copy.
-            source=State(modified_at=captured_at),
-            source_created_at=None,
-            job_id="",
-            reason=ADOPTED,
+            written_at=captured_at,
             whole_table=is_whole,
+            reason=ADOPTED,
         )
 
 

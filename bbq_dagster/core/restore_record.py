@@ -6,16 +6,16 @@ Decides no restore; appending and reading events is the catalog's work.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from bbq_dagster.core.catalog import Event, EventKind
+from bbq_dagster.core.catalog import Event, EventKind, event_about
 from bbq_dagster.core.inventory import State
 from bbq_dagster.core.naming import copy_id
 from bbq_dagster.core.restore import RestoreItem, RestorePlan, TableRestore
 from bbq_dagster.core.restore_choice import Gone
-from bbq_dagster.core.tables import TableRef, Unit
+from bbq_dagster.core.tables import Unit
 from bbq_dagster.core.versions import Absence, Copy, PlannedUnit
 
 
@@ -118,10 +118,9 @@ def _status(event: Event, target: Unit, before: ItemStatus | None) -> ItemStatus
     attempts = 0 if before is None else before.attempts
     if event.event is EventKind.RESTORE_FAILED:
         attempts = max(attempts, event.attempt or 1)
-    backup = TableRef(event.backup_project or "", event.backup_dataset or "", event.backup_table or "")
     return ItemStatus(
         target=target,
-        backup=backup.unit(target.partition),
+        backup=event.backup.unit(target.partition),
         location=event.location or "",
         restore_id=event.restore_id or "",
         state=_STATES[event.event],
@@ -156,22 +155,12 @@ def _event(
     job_id: str | None = None,
     error: str | None = None,
 ) -> Event:
-    backup = item.source.table
-    return Event(
-        event=kind,
-        recorded_at=at,
-        run_id=run_id,
-        source_project=table.source.project,
-        source_dataset=table.source.dataset,
-        source_table=table.source.table,
-        partition_id=item.source.partition,
+    return replace(
+        event_about(kind, table.source.unit(item.source.partition), item.source.table, at=at, run_id=run_id),
         location=table.location,
         reason=table.how,
         partitioned=table.is_partitioned,
         whole_table=item.source.partition is None,
-        backup_project=backup.project,
-        backup_dataset=backup.dataset,
-        backup_table=backup.table,
         copy_id=copy_id(copy_of(plan, table, item, attempt=attempt)),
         attempt=attempt,
         job_id=job_id,

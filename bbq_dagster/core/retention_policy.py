@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Literal
 
+from bbq_dagster.core.levels import merge_levels
 from bbq_dagster.errors import Refused
 
 Preset = Literal["bbq", "none"]
@@ -95,15 +96,8 @@ def merge_rules(levels: Iterable[tuple[RetentionRules, str]]) -> tuple[Retention
 
     None where no level says anything: then nothing is ever deleted.
     """
-    said: dict[str, object] = {}
-    names: dict[str, str] = {}
-    for rules, level in levels:
-        for field in fields(rules):
-            if (value := getattr(rules, field.name)) is not None:
-                said[field.name], names[field.name] = value, level
-    if not said:
-        return None, ()
-    return RetentionPolicy(**said), tuple(dict.fromkeys(names.values()))  # type: ignore[arg-type]  # fields are shared
+    said, names = merge_levels(levels)
+    return (RetentionPolicy(**said) if said else None), names
 
 
 def parse_duration(text: str) -> timedelta:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from bbq_dagster.core.catalog import Event, EventKind
+from bbq_dagster.core.catalog import Event, EventKind, event_about
 from bbq_dagster.core.holds import Hold
 from bbq_dagster.core.retention import RetentionRecord
 from bbq_dagster.core.retention_rules import StoredVersion
@@ -102,7 +102,7 @@ class RetentionFold:
             case EventKind.DATASET_SCANNED:
                 self._scanned_at = max(at, self._scanned_at or at)
             case EventKind.COPY_PLANNED:
-                self._planned[event.copy_id or "", unit] = _backup_table(event)
+                self._planned[event.copy_id or "", unit] = event.backup
             case EventKind.COPY_FAILED:
                 self._ended.add((event.copy_id or "", unit))
 
@@ -145,16 +145,12 @@ def _stored(event: Event) -> StoredVersion:
     return StoredVersion(
         version_id=event.version_id or "",
         unit=event.unit,
-        table=_backup_table(event),
+        table=event.backup,
         captured_at=event.captured_at or event.recorded_at,
         rows=event.row_count,
         size_bytes=event.size_bytes,
         whole_table=bool(event.whole_table),
     )
-
-
-def _backup_table(event: Event) -> TableRef:
-    return TableRef(event.backup_project or "", event.backup_dataset or "", event.backup_table or "")
 
 
 def _of_hold(kind: EventKind, hold: Hold, about: Unit | DatasetRef, *, at: datetime, run_id: str) -> Event:
@@ -177,20 +173,10 @@ def _of_hold(kind: EventKind, hold: Hold, about: Unit | DatasetRef, *, at: datet
 
 
 def _of_version(kind: EventKind, version: StoredVersion, reason: str, *, at: datetime, run_id: str) -> Event:
-    source, backup = version.unit.table, version.table
-    return Event(
-        event=kind,
-        recorded_at=at,
-        run_id=run_id,
-        source_project=source.project,
-        source_dataset=source.dataset,
-        source_table=source.table,
-        partition_id=version.unit.partition,
+    return replace(
+        event_about(kind, version.unit, version.table, at=at, run_id=run_id),
         reason=reason,
         whole_table=version.whole_table,
-        backup_project=backup.project,
-        backup_dataset=backup.dataset,
-        backup_table=backup.table,
         version_id=version.version_id,
         captured_at=version.captured_at,
         row_count=version.rows,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from bbq_dagster.core.catalog import Event, EventKind
+from bbq_dagster.core.catalog import Event, EventKind, event_about
 from bbq_dagster.core.fingerprint import METHOD, Fingerprint
 from bbq_dagster.core.versions import Version
 
@@ -80,21 +80,11 @@ class Proof:
 
 def verified(found: Verified, *, at: datetime, run_id: str) -> Event:
     """A version was verified, or could not be."""
-    version, backup = found.version, found.version.backup.table
-    source = version.unit.table
-    return Event(
-        event=EventKind.VERIFIED,
-        recorded_at=at,
-        run_id=run_id,
-        source_project=source.project,
-        source_dataset=source.dataset,
-        source_table=source.table,
-        partition_id=version.unit.partition,
+    version = found.version
+    return replace(
+        event_about(EventKind.VERIFIED, version.unit, version.backup.table, at=at, run_id=run_id),
         location=version.location,
         reason=found.reason,
-        backup_project=backup.project,
-        backup_dataset=backup.dataset,
-        backup_table=backup.table,
         version_id=version.version_id,
         captured_at=version.captured_at,
         row_count=None if found.fingerprint is None else found.fingerprint.rows,

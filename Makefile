@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint types unit deployment trust years dev bench peers schema clean
+.PHONY: demo test lint types unit coverage mutants deployment trust years dev bench peers schema clean
 
 demo: $(READY)            ## the main job end to end on the embedded BigQuery
 	$(BIN)/bbq demo
@@ -22,7 +22,15 @@ types: $(READY)
 	$(BIN)/mypy
 
 unit: $(READY)
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 3 --dist worksteal
+
+coverage: $(READY)        ## every line and branch of core/ by its own tests: less than all fails
+	$(BIN)/pytest bbq_dagster_tests/core -n 2 --cov
+
+mutants: $(READY)         ## whether the tests of core/ notice when it is changed; make mutants MODULE=changes
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,mutation]'
+	$(BIN)/mutmut run $(if $(MODULE),'bbq_dagster.core.$(MODULE).*')
+	$(BIN)/mutmut results
 
 deployment: $(READY)      ## two days of daemon, webserver and three run workers on Postgres; minutes
 	$(BIN)/pytest -m deployment
@@ -44,7 +52,7 @@ schema: $(READY)          ## write docs/bbq.schema.json anew
 	$(BIN)/bbq settings schema > docs/bbq.schema.json
 
 clean:
-	rm -rf $(VENV) .bbq .peers .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .bbq .peers .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage mutants
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -12,7 +12,7 @@ import dagster as dg
 
 from bbq_dagster.core.tables import DatasetRef
 from bbq_dagster.defs.assets import build_backup_asset
-from bbq_dagster.defs.catalog import catalog_check, catalog_check_daily, catalog_snapshot, catalog_snapshot_daily
+from bbq_dagster.defs.catalog import build_catalog
 from bbq_dagster.defs.discovery import known_datasets
 from bbq_dagster.defs.health import build_health
 from bbq_dagster.defs.jobs import backup_now
@@ -39,8 +39,8 @@ def build_definitions(settings: Settings, datasets: Collection[DatasetRef], *, b
     """
     backups = dg.Definitions(
         assets=[build_backup_asset(dataset) for dataset in datasets],
-        jobs=[backup_now, restore, retention, catalog_check, catalog_snapshot],
-        schedules=[retention_daily, catalog_check_daily, catalog_snapshot_daily],
+        jobs=[backup_now, restore, retention],
+        schedules=[retention_daily],
         sensors=[
             *(_daily_sensor(settings, source, datasets) for source in settings.sources),
             build_new_datasets_sensor(settings, datasets),
@@ -49,7 +49,7 @@ def build_definitions(settings: Settings, datasets: Collection[DatasetRef], *, b
         resources={"bbq": bbq},
         executor=dg.in_process_executor,
     )
-    return dg.Definitions.merge(backups, build_health(datasets), build_verification(datasets))
+    return dg.Definitions.merge(backups, build_catalog(datasets), build_health(datasets), build_verification(datasets))
 
 
 def _daily_sensor(settings: Settings, source: Source, datasets: Collection[DatasetRef]) -> dg.SensorDefinition:

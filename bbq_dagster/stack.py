@@ -42,6 +42,7 @@ from bbq_dagster.core.restore_request import RestoreRequest
 from bbq_dagster.core.retention import Breaker, RetentionPlan, plan_retention
 from bbq_dagster.core.retention_policy import RetentionPolicy
 from bbq_dagster.core.retention_record import hold_of
+from bbq_dagster.core.rto import RestoreTime
 from bbq_dagster.core.selection import NotSelected
 from bbq_dagster.core.slis import SliReport, measure
 from bbq_dagster.core.status import TableStatus, table_statuses
@@ -117,7 +118,7 @@ class Stack:
         datasets = {unit.table.in_dataset for unit in wanted}
         self._refuse_unknown(None, datasets)
         tables = {unit.table for unit in wanted}
-        scan = self._scan(now=now, datasets=datasets, partitions_of=tables, on_progress=on_progress)
+        scan = self._scan(now=now, datasets=datasets, tables=tables, on_progress=on_progress)
 
         def is_named(unit: Unit) -> bool:
             return unit in wanted or unit.table.unit() in wanted
@@ -236,11 +237,8 @@ class Stack:
 
     def status(self, projects: Collection[str] | None = None) -> tuple[TableStatus, ...]:
         """What the catalog says of all tables, or of those of these projects."""
-        records = self.catalog.records(None)
-        return table_statuses(
-            {ref: rec for ref, rec in records.items() if projects is None or ref.project in projects},
-            fold_proofs(self.catalog.verifications(None)),
-        )
+        proofs = fold_proofs(self.catalog.verifications(None, projects=projects))
+        return table_statuses(self.catalog.records(None, projects=projects), proofs)
 
     def slis(
         self,
@@ -257,6 +255,12 @@ class Stack:
         return measure(
             scan.datasets, now=now, limits=limits, failures=scan.failures, projects_failed=scan.projects_failed
         )
+
+    def restore_times(
+        self, *, projects: Collection[str] | None = None, datasets: Collection[DatasetRef] | None = None
+    ) -> list[RestoreTime]:
+        """How long restores and drills of the tables of these projects or datasets (None: of all) took."""
+        return self.catalog.restore_times(datasets, projects=projects)
 
     def plan_retention(
         self, *, now: datetime, projects: Collection[str] | None = None, datasets: Collection[DatasetRef] | None = None
@@ -336,6 +340,7 @@ class Stack:
             scratch_project=self.settings.scratch_project,
             plan_drill=self._plan_drill,
             restore=restore,
+            threads=self.settings.limits.threads,
             on_progress=on_progress,
         )
 
@@ -374,9 +379,10 @@ class Stack:
         """When each dataset was last looked at, by a backup or a look that was recorded."""
         return self.catalog.last_scans()
 
-    def anomalies(self) -> list[Hold]:
-        """What the anomaly gate flagged and nobody released, oldest first."""
-        return list(filter(is_of_gate, self.holds()))
+    def anomalies(self, projects: Collection[str] | None = None) -> list[Hold]:
+        """What the anomaly gate flagged in these projects (None: in all) and nobody released, oldest first."""
+        flagged = filter(is_of_gate, self.holds())
+        return [hold for hold in flagged if projects is None or Unit.parse(hold.target).table.project in projects]
 
     def hold(self, target: str, *, owner: str, reason: str, until: datetime | None, run_id: str) -> Hold:
         """Forbid the deletion of what ``target`` names, from now on. Raises ``Refused`` where it names nothing."""
@@ -405,6 +411,7 @@ class Stack:
 
     def apply_undelete(self, plan: UndeletePlan, *, run_id: str) -> UndeleteReport:
         """Bring back what the plan says. Raises ``Refused`` where nothing of it can come back."""
+        self.catalog.prepare()
         return apply_undelete(
             plan, self.warehouse, self.catalog, run_id=run_id, clock=self.clock, limits=self._copy_limits()
         )
@@ -418,25 +425,40 @@ class Stack:
     def repair_catalog(self, *, approved: str, run_id: str) -> RepairReport:
         """Check again, and do what can be done. Raises ``Refused`` where that is not what was approved."""
         drift = self.check_catalog()
+        if drift.remedies:
+            self.catalog.prepare()
         return apply_repair(drift, self.warehouse, self.catalog, run_id=run_id, clock=self.clock, approved=approved)
 
     def plan_rebuild(self) -> RebuildPlan:
-        """Everything in the backup project that is not on record, as versions. Changes nothing."""
-        return plan_rebuild(*self._both_sides())
+        """Everything in the backup project that is not on record, as versions. Changes nothing.
+
+        Raises ``Refused`` where no backup dataset is to be seen: that there is none cannot be told from that.
+        """
+        catalog, backup = self._both_sides()
+        if not (backup.datasets or backup.unseen):
+            raise Refused(
+                f"{self.settings.backup_project} shows no backup dataset: nothing can be rebuilt",
+                hint="give the account that bbq runs as bigquery.datasets.get on the backup datasets"
+                " (role roles/bigquery.metadataViewer), or correct backup_project",
+            )
+        return plan_rebuild(catalog, backup)
 
     def rebuild_catalog(self, *, approved: str, run_id: str) -> RebuildReport:
         """Look again, and record it. Raises ``Refused`` where that is not what was approved."""
         return apply_rebuild(self.plan_rebuild(), self.catalog, run_id=run_id, clock=self.clock, approved=approved)
 
     def take_catalog_snapshot(self) -> CatalogSnapshot:
-        """Keep the catalog as it is now, for 30 days; of a day the first snapshot is kept."""
+        """Keep the catalog as it is now, as long as the settings say; of a day the first snapshot is kept."""
         return self.catalog.take_snapshot(self.clock())
 
     def restore_catalog(self, name: str) -> CatalogSnapshot:
         """Have the events of a snapshot again, besides those that are there. Raises ``Refused`` where there is none."""
         snapshots = {snapshot.table.table: snapshot for snapshot in self.catalog.snapshots()}
         if name not in snapshots:
-            raise Refused(f"there is no snapshot {name} of the catalog", hint="`bbq catalog snapshots` lists them")
+            raise Refused(
+                f"there is no snapshot {name} of the catalog: nothing was restored",
+                hint="`bbq catalog snapshots` lists them",
+            )
         self.catalog.prepare_anew()
         self.catalog.read_back(snapshots[name])
         return snapshots[name]
@@ -484,7 +506,7 @@ class Stack:
         now: datetime,
         projects: Collection[str] | None = None,
         datasets: Collection[DatasetRef] | None = None,
-        partitions_of: Collection[TableRef] = (),
+        tables: Collection[TableRef] | None = None,
         on_progress: Callable[[ScanProgress], None] = lambda _: None,
     ) -> SourceScan:
         scope = Scope(self._excluded_dataset, self.settings.exclusion, self._streaming_wait)
@@ -501,7 +523,7 @@ class Stack:
                 backup_project=self.settings.backup_project,
                 select=scope,
                 only=only,
-                list_all_partitions_of=partitions_of,
+                tables=None if tables is None else [ref for ref in tables if ref.project == project],
                 on_progress=on_progress,
             ),
         )
@@ -585,6 +607,8 @@ def open_stack(settings: Settings, *, clock: Callable[[], datetime] = utc_now) -
             backup_project=settings.backup_project,
             dataset=catalog.dataset,
             location=catalog.location,
+            snapshots_dataset=catalog.snapshots_dataset,
+            snapshots_kept=timedelta(days=catalog.snapshots_kept_days),
             patience=patience,
         ),
         clock,

@@ -27,9 +27,10 @@ from bbq_dagster.core.restore_choice import Past
 from bbq_dagster.core.restore_record import gone_of
 from bbq_dagster.core.retention import RetentionRecord
 from bbq_dagster.core.retention_record import RetentionFold, fold_holds
+from bbq_dagster.core.rto import RestoreTime, Way
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.core.verification import Spent
-from bbq_dagster.core.verification_record import How
+from bbq_dagster.core.verification_record import How, Outcome
 from bbq_dagster.core.versions import Copy, DatasetRecord, Version, Writing
 from bbq_dagster.errors import BbqError, Permanent, Refused
 from bbq_dagster.warehouse.port import BackupTableFacts, CopyStatus, JobRef
@@ -296,15 +297,19 @@ class FakeWarehouse:
         with self._call("find_dataset", ref):
             return self._datasets[ref][0] if ref in self._datasets else None
 
-    def table_states(self, project: str, location: str) -> Mapping[TableRef, State]:
+    def table_states(
+        self, project: str, location: str, only: Collection[TableRef] | None = None
+    ) -> Mapping[TableRef, State]:
         with self._call("table_states", location):
             return {
                 ref: table.state()
-                for ref, table in self._tables.items()
+                for ref, table in self._chosen(only)
                 if ref.project == project and self._location(ref) == location and table.kind == "BASE TABLE"
             }
 
-    def list_tables(self, dataset: Dataset, states: Mapping[TableRef, State]) -> list[SourceTable]:
+    def list_tables(
+        self, dataset: Dataset, states: Mapping[TableRef, State], only: Collection[TableRef] | None = None
+    ) -> list[SourceTable]:
         with self._call("list_tables", dataset.ref):
             if dataset.ref not in self._datasets:
                 raise Permanent(f"dataset {dataset.ref} is not there", reason="notFound")
@@ -319,9 +324,14 @@ class FakeWarehouse:
                     partition_type="DATE" if table.partitioned else None,
                     labels=table.labels,
                 )
-                for ref, table in self._tables.items()
+                for ref, table in self._chosen(only)
                 if ref.in_dataset == dataset.ref
             ]
+
+    def _chosen(self, only: Collection[TableRef] | None) -> list[tuple[TableRef, _Table]]:
+        if only is None:
+            return list(self._tables.items())
+        return [(ref, table) for ref in sorted(only) if (table := self._tables.get(ref)) is not None]
 
     def list_partitions(self, dataset: Dataset, tables: Sequence[TableRef]) -> Iterator[UnitState]:
         with self._call("list_partitions", ", ".join(sorted(map(str, tables)))):
@@ -542,7 +552,7 @@ class FakeCatalog:
 
     def take_snapshot(self, at: datetime) -> CatalogSnapshot:
         with self.calls.call("take_snapshot"):
-            snapshot = CatalogSnapshot.of_day(DatasetRef("acme-backup", "bbq_catalog"), at.date())
+            snapshot = CatalogSnapshot.of_day(DatasetRef("acme-backup", "bbq_catalog_snapshots"), at.date())
             self._kept.setdefault(snapshot, self.events)
             return snapshot
 
@@ -558,12 +568,13 @@ class FakeCatalog:
         """Somebody deletes it."""
         self._events, self.is_lost = {}, True
 
-    def records(self, datasets: Collection[DatasetRef] | None) -> Mapping[DatasetRef, DatasetRecord]:
+    def records(
+        self, datasets: Collection[DatasetRef] | None, *, projects: Collection[str] | None = None
+    ) -> Mapping[DatasetRef, DatasetRecord]:
         with self.calls.call("records", "all" if datasets is None else len(datasets)):
             by_dataset: dict[DatasetRef, list[Event]] = {dataset: [] for dataset in datasets or ()}
-            for event in self.events:
-                if datasets is None or event.unit.table.in_dataset in by_dataset:
-                    by_dataset.setdefault(event.unit.table.in_dataset, []).append(event)
+            for event in _of(self.events, datasets, projects):
+                by_dataset.setdefault(event.unit.table.in_dataset, []).append(event)
             return {dataset: fold_record(events) for dataset, events in by_dataset.items()}
 
     def scan_records(
@@ -687,16 +698,31 @@ class FakeCatalog:
             made = [version_of(e) for e in self._live() if datasets is None or e.unit.table.in_dataset in datasets]
             return sorted(made, key=lambda version: version.captured_at, reverse=True)
 
-    def verifications(self, datasets: Collection[DatasetRef] | None) -> list[Event]:
+    def verifications(
+        self, datasets: Collection[DatasetRef] | None, *, projects: Collection[str] | None = None
+    ) -> list[Event]:
         with self.calls.call("verifications"):
-            found = self.of_kind(EventKind.VERIFIED)
-            return [e for e in found if datasets is None or e.unit.table.in_dataset in datasets]
+            live = {event.version_id for event in self._live()}
+            found = _of(self.of_kind(EventKind.VERIFIED), datasets, projects)
+            return [event for event in found if event.version_id in live]
+
+    def restore_times(
+        self, datasets: Collection[DatasetRef] | None, *, projects: Collection[str] | None = None
+    ) -> list[RestoreTime]:
+        with self.calls.call("restore_times"):
+            wanted = _of(self.events, datasets, projects)
+            times: dict[tuple[TableRef, Way], RestoreTime] = {}
+            for at, table, way, took in sorted([*_drills(wanted), *_restores(wanted)]):
+                longest = max(took, times[table, way].longest) if (table, way) in times else took
+                times[table, way] = RestoreTime(table, way, at, took, longest)
+            return [times[key] for key in sorted(times)]
 
     def verified_since(self, since: datetime) -> Spent:
         with self.calls.call("verified_since"):
             found = [event for event in self.of_kind(EventKind.VERIFIED) if event.recorded_at >= since]
-            drills = sum(event.how == How.DRILL for event in found)
-            return Spent(len(found) - drills, sum(event.bytes_scanned or 0 for event in found), drills)
+            looked = [event.how for event in found if event.outcome != Outcome.COULD_NOT]
+            drills = looked.count(How.DRILL)
+            return Spent(len(looked) - drills, sum(event.bytes_scanned or 0 for event in found), drills)
 
     def history(
         self, datasets: Collection[DatasetRef] | None, *, limit: int, kinds: Collection[EventKind] | None = None
@@ -709,6 +735,36 @@ class FakeCatalog:
                 and (kinds is None or event.event in kinds)
             ]
             return sorted(found, key=lambda event: event.recorded_at, reverse=True)[:limit]
+
+
+_Taken = tuple[datetime, TableRef, Way, timedelta]
+
+
+def _of(
+    events: Iterable[Event], datasets: Collection[DatasetRef] | None, projects: Collection[str] | None
+) -> list[Event]:
+    if datasets is not None:
+        return [event for event in events if event.unit.table.in_dataset in datasets]
+    return [event for event in events if projects is None or event.source_project in projects]
+
+
+def _drills(events: Iterable[Event]) -> Iterator[_Taken]:
+    for event in events:
+        if (event.how, event.outcome) == ("drill", "proven"):
+            yield event.recorded_at, event.unit.table, Way.DRILL, timedelta(milliseconds=event.duration_ms or 0)
+
+
+def _restores(events: Iterable[Event]) -> Iterator[_Taken]:
+    """Of each restore and table, once all that was planned is restored; those of drills are no restores."""
+    of_restores: dict[tuple[str, TableRef], list[Event]] = {}
+    for event in events:
+        if event.event in (EventKind.RESTORE_PLANNED, EventKind.RESTORED) and ".bbq_drill__" not in str(event.target):
+            of_restores.setdefault((event.restore_id or "", event.unit.table), []).append(event)
+    for (_, table), story in of_restores.items():
+        done = [event for event in story if event.event is EventKind.RESTORED]
+        if {event.target for event in done} == {event.target for event in story}:
+            ended = max(event.recorded_at for event in done)
+            yield ended, table, Way.RESTORE, ended - min(event.recorded_at for event in story)
 
 
 def _facts(event: Event) -> tuple[object, ...]:

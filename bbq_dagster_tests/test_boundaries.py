@@ -9,6 +9,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,10 @@ def source_of(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def imports_of(module: str) -> set[str]:
+@cache
+def imports_of(module: str) -> frozenset[str]:
     """Every module that ``module`` names in an import, wherever in the file: ``bbq_dagster.core.plan``, ``re``."""
-    return set(_imported(ast.walk(ast.parse(source_of(module).read_text())), module))
+    return frozenset(_imported(ast.walk(ast.parse(source_of(module).read_text())), module))
 
 
 def _imported(nodes: Iterable[ast.AST], module: str) -> Iterator[str]:

@@ -39,7 +39,7 @@ FULL = """\
 endpoint: http://127.0.0.1:9050/
 credentials: anonymous
 backup_project: acme-backup
-catalog: {dataset: backups, location: europe-west2}
+catalog: {dataset: backups, location: europe-west2, snapshots_dataset: kept, snapshots_kept_days: 90}
 defaults:
   daily_at: 12:30
   time_zone: Europe/London
@@ -115,7 +115,7 @@ def test_every_key_takes_effect(file: Path) -> None:
         endpoint="http://127.0.0.1:9050",
         credentials="anonymous",
         backup_project="acme-backup",
-        catalog=CatalogSettings("backups", "europe-west2"),
+        catalog=CatalogSettings("backups", "europe-west2", snapshots_dataset="kept", snapshots_kept_days=90),
         sources=(shop, Source("example.com:crm", time(12, 30), ZoneInfo("Asia/Tokyo"))),
         limits=Limits(copy_jobs_per_day=50_000, threads=8, request_timeout_seconds=30),
         state_dir=Path("/var/lib/bbq"),
@@ -316,6 +316,16 @@ BAD_VALUES = [
         id="a catalog that could be a backup",
     ),
     pytest.param(
+        "backup_project: b\ncatalog: {location: EU, snapshots_dataset: bbq_catalog, snapshots_kept_days: 0}\n"
+        "sources: [{project: a}]\n",
+        [
+            "line 2: catalog.snapshots_dataset: 'bbq_catalog' is the dataset of the catalog:"
+            " whoever deletes that would delete its snapshots too",
+            "line 2: catalog.snapshots_kept_days: 0 is too small: at least 1",
+        ],
+        id="snapshots of the catalog",
+    ),
+    pytest.param(
         f'{MINIMAL}  daily_at: "25:00"\ndefaults: {{daily_at: 3:30}}\n',
         [
             'line 5: sources[0].daily_at: \'25:00\' is not a time of day: write "HH:MM", "00:00" to "23:59"',
@@ -446,7 +456,7 @@ BROKEN_RULES = [
             "line 1: backup_project: 'a' is sources[0].project too: keep backups in another project",
             "line 2: catalog.location: is missing; for example location: EU",
             "line 2: catalog.locaton: there is no such key; did you mean 'location'?"
-            " (the keys here are dataset, location)",
+            " (the keys here are dataset, location, snapshots_dataset, snapshots_kept_days)",
             "line 5: sources[1].project: ['a'] is not text",
             "line 6: limits.threads: -1 is too small: at least 1",
         ],

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from bbq_dagster.apply.pace import Runtime
 from bbq_dagster.core.fingerprint import Fingerprint, Question, content_difference, row_difference
+from bbq_dagster.core.naming import SCRATCH_PREFIX
 from bbq_dagster.core.restore import RestorePlan
 from bbq_dagster.core.restore_request import RestoreRequest, Target, VersionWish
 from bbq_dagster.core.tables import DatasetRef, Unit
@@ -25,7 +26,7 @@ KEPT_FOR = timedelta(days=1)
 
 def scratch_dataset(project: str, location: str) -> DatasetRef:
     """Where versions of this location are restored to. Its name cannot be that of a backup dataset (``naming``)."""
-    return DatasetRef(project, f"bbq_drill__{location.lower().replace('-', '_')}")
+    return DatasetRef(project, f"{SCRATCH_PREFIX}{location.lower().replace('-', '_')}")
 
 
 def drill_request(version: Version, *, into: str) -> RestoreRequest:

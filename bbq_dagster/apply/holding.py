@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from bbq_dagster.core.holds import Hold, check_target, is_pattern, is_version_id
@@ -15,8 +16,10 @@ from bbq_dagster.warehouse.port import Catalog
 def place_hold(
     catalog: Catalog, target: str, *, owner: str, reason: str, until: datetime | None, now: datetime, run_id: str
 ) -> Hold:
-    """Forbid the deletion of what ``target`` names. Raises ``Refused`` where it names nothing, the end is past, or the
-    words would not show."""
+    """Forbid the deletion of what ``target`` names; a hold in force that says the same is given back as it is.
+
+    Raises ``Refused`` where it names nothing, the end is past, or the words would not show.
+    """
     check_target(target)
     if not owner or not reason:
         raise Refused("a hold needs an owner and a reason: nothing was held")
@@ -25,7 +28,11 @@ def place_hold(
     if until is not None and until <= now:
         raise Refused(f"the end of the hold, {until:%Y-%m-%d %H:%M} UTC, is past: nothing was held")
     hold = Hold(target, owner, reason, now, until)
-    catalog.append([held(hold, _filed_under(catalog, target), run_id=run_id)])
+    about = _filed_under(catalog, target)
+    for placed in map(hold_of, catalog.holds()):
+        if replace(placed, since=now) == hold:
+            return placed
+    catalog.append([held(hold, about, run_id=run_id)])
     return hold
 
 
@@ -35,6 +42,7 @@ def release_hold(catalog: Catalog, hold_id: str, *, now: datetime, run_id: str) 
     if hold_id not in found:
         raise Refused(f"there is no hold {hold_id}: nothing was released", hint="`bbq hold list` shows all holds")
     event = found[hold_id]
+    catalog.prepare()
     catalog.append([released(hold_of(event), about_of(event), at=now, run_id=run_id)])
     return hold_of(event)
 

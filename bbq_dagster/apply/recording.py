@@ -29,12 +29,13 @@ from bbq_dagster.core.versions import Copy, PlannedUnit
 
 
 def scan_events(plan: BackupPlan, *, at: datetime, run_id: str) -> Iterator[Event]:
-    """One event per dataset that was listed, per unit that is empty now, or gone, and per hold of the anomaly gate.
+    """One event per dataset that was listed whole, per unit that is empty or gone, and per hold of the anomaly gate.
 
     The holds go in before anything is copied: what is flagged is held from the start.
     """
     for changes in plan.changes:
-        found = changes.inventory
+        if not (found := changes.inventory).is_whole:
+            continue
         count = len(found.tables) + len(found.left_out)
         yield dataset_scanned(found.dataset.ref, location=found.dataset.location, tables=count, at=at, run_id=run_id)
     for change in plan.emptied:

@@ -119,14 +119,14 @@ def scan_project(
     backup_project: str,
     select: Scope | None = None,
     only: Collection[DatasetRef] | None = None,
-    list_all_partitions_of: Collection[TableRef] = (),
+    tables: Collection[TableRef] | None = None,
     threads: int = 8,
     on_progress: Callable[[ScanProgress], None] = lambda _: None,
 ) -> ProjectScan:
-    """Look at the datasets of ``project``, or of these ``only``.
+    """Look at the datasets of ``project``, or of these ``only``; and of these at ``tables`` alone where they are given.
 
-    * Partitions are listed of the tables that moved since all of theirs were protected, and of those asked for in
-      ``list_all_partitions_of``.
+    * Partitions are listed of the tables that moved since all of theirs were protected, and of ``tables``, whether they
+      moved or not.
     * A dataset on record that is not listed is asked for by its name. Where the warehouse says that there is none, all
       its units have vanished; where it does not say so, it is a failure, and nothing is known of it.
     * ``on_progress`` is called in the caller's thread.
@@ -140,12 +140,15 @@ def scan_project(
     scope = Scope() if select is None else select
     listed = sorted(warehouse.list_datasets(project), key=lambda dataset: dataset.ref)
     chosen, skipped = _choose(listed, scope, only)
-    records = catalog.scan_records(project, only=only, besides=[ref for ref, _ in skipped])
+    if tables is None:
+        records = catalog.scan_records(project, only=only, besides=[ref for ref, _ in skipped])
+    else:
+        records = catalog.table_records(tables)
     missing = _missing({dataset.ref for dataset in listed}, records, scope, only)
     if not (listed or missing):
         raise _nothing_to_see(project)
     with ThreadPoolExecutor(threads) as pool:
-        look = _Look(warehouse, catalog, pool, scope, now, frozenset(list_all_partitions_of))
+        look = _Look(warehouse, catalog, pool, scope, now, None if tables is None else frozenset(tables))
         progress = _Progress(on_progress, project, len(chosen))
         found = look.at_tables(project, chosen, progress)
         scans = look.at_changes([one for one in found if isinstance(one, Inventory)], records, progress)
@@ -220,13 +223,13 @@ class _Look:
     pool: Executor
     scope: Scope
     now: datetime
-    list_all_partitions_of: frozenset[TableRef]
+    tables: frozenset[TableRef] | None
 
     def at_tables(
         self, project: str, datasets: Sequence[Dataset], progress: _Progress
     ) -> list[Inventory | DatasetFailure]:
         locations = sorted({dataset.location for dataset in datasets})
-        asked = self.pool.map(partial(_table_states, self.warehouse, project), locations)
+        asked = self.pool.map(partial(self._states, project), locations)
         states = dict(zip(locations, asked, strict=True))
         found = self.pool.map(lambda dataset: self._inventory(dataset, states[dataset.location]), datasets)
         return progress.follow("listing tables", found, _tables_in)
@@ -237,7 +240,7 @@ class _Look:
         """Compare each dataset with its record. What is on record of tables that moved is read for all of them at once:
         the catalog is one table, however many datasets there are."""
         known = [
-            (inventory, self._forget_settlements(records.get(inventory.dataset.ref, DatasetRecord())))
+            (inventory, self._without_settlements(records.get(inventory.dataset.ref, DatasetRecord())))
             for inventory in found
         ]
         more = self._read([table for inventory, record in known for table in tables_to_read(inventory, record)])
@@ -256,10 +259,11 @@ class _Look:
         if isinstance(states, BbqError):
             return DatasetFailure(dataset.ref, str(states))
         try:
-            tables = self.warehouse.list_tables(dataset, states)
+            tables = self.warehouse.list_tables(dataset, states, self.tables)
         except BbqError as error:
             return DatasetFailure(dataset.ref, str(error))
-        return take_inventory(dataset, tables, exclusion=self.scope.excluded_table)
+        is_whole = self.tables is None
+        return take_inventory(dataset, tables, exclusion=self.scope.excluded_table, is_whole=is_whole)
 
     def _compare(self, inventory: Inventory, record: DatasetRecord) -> ScannedDataset | DatasetFailure:
         dataset = inventory.dataset
@@ -289,18 +293,16 @@ class _Look:
     def _read(self, tables: Collection[TableRef]) -> Mapping[DatasetRef, DatasetRecord]:
         return self.catalog.table_records(tables) if tables else {}
 
-    def _forget_settlements(self, record: DatasetRecord) -> DatasetRecord:
-        """Only tables that are not settled get their partitions listed."""
-        asked = self.list_all_partitions_of
-        return replace(record, settled={ref: at for ref, at in record.settled.items() if ref not in asked})
+    def _without_settlements(self, record: DatasetRecord) -> DatasetRecord:
+        """Tables that are settled would not get their partitions listed."""
+        return record if self.tables is None else replace(record, settled={})
 
-
-def _table_states(warehouse: Warehouse, project: str, location: str) -> Mapping[TableRef, State] | BbqError:
-    """The error as a value: it is one of every dataset in this location, and of no other one."""
-    try:
-        return warehouse.table_states(project, location)
-    except BbqError as error:
-        return error
+    def _states(self, project: str, location: str) -> Mapping[TableRef, State] | BbqError:
+        """The error as a value: it is one of every dataset in this location, and of no other one."""
+        try:
+            return self.warehouse.table_states(project, location, self.tables)
+        except BbqError as error:
+            return error
 
 
 def _tables_in(look: Inventory | ScannedDataset | DatasetFailure) -> int:

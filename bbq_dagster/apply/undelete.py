@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from bbq_dagster.apply.checking import Check, CheckedCopy, Held, NotHeld, Wrong, check_copies
@@ -40,15 +40,18 @@ from bbq_dagster.warehouse.port import Catalog, Warehouse
 
 T = TypeVar("T")
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class UndeleteReport:
-    """What is back, what was tried and is not, and what could not be tried."""
+    """What is back, what was tried and is not, what could not be tried, and what an earlier run had brought back."""
 
     run_id: str
     back: tuple[Version, ...] = ()
     failures: tuple[NotBack, ...] = ()
     refused: tuple[NotBack, ...] = ()
+    back_before: tuple[Version, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -58,12 +61,16 @@ class UndeleteReport:
         missing = len(self.failures) + len(self.refused)
         return "\n".join(
             [
-                f"run {self.run_id}: {counted(len(self.back), 'version')} back, {missing:,} not",
+                f"run {self.run_id}: {counted(len(self.back), 'version')} back, {missing:,} not{self._before}",
                 *(f"  {v.unit} as of {v.captured_at:%Y-%m-%d %H:%M} UTC is back in {v.backup}" for v in self.back),
                 *(f"  failed: {item}" for item in self.failures),
                 *(f"  cannot be brought back: {item}" for item in self.refused),
             ]
         )
+
+    @property
+    def _before(self) -> str:
+        return f"; {counted(len(self.back_before), 'version')} back already" if self.back_before else ""
 
 
 def apply_undelete(
@@ -81,7 +88,7 @@ def apply_undelete(
     Raises ``Refused`` where nothing can come back, and what the catalog raises: what was not recorded is no version.
     """
     plan.refuse_if_nothing_comes_back()
-    run = _Run(warehouse, limits or CopyLimits(), runtime or Runtime(), attempt=int(clock().timestamp()))
+    run = _Run(warehouse, limits or CopyLimits(), runtime or Runtime(), attempt=_micros(clock()))
     faults = run.bring_back(plan.tables)
     created = [event for table in plan.tables for event in table.created]
     back = [brought_back(e, at=clock(), run_id=run_id) for e in created if e.version_id not in faults]
@@ -94,7 +101,13 @@ def apply_undelete(
             NotBack(e.version_id or "", e.unit, faults[e.version_id]) for e in created if e.version_id in faults
         ),
         refused=plan.refused,
+        back_before=plan.back_before,
     )
+
+
+def _micros(at: datetime) -> int:
+    """Two runs that begin in the same second are two."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 class _Run:

@@ -28,7 +28,11 @@ from bbq_dagster.warehouse.port import Catalog, Warehouse
 STEPS_PER_BATCH = 16
 """Backup tables that are read before a batch is recorded, by one load job."""
 
-THREADS = 8
+MOST_THREADS = 8
+
+_SAYS_IT_IS_GONE = frozenset({"notFound", "invalid", "invalidQuery"})
+"""A table, or its past, that is not there; and columns that cannot be read any more as they were (BigQuery:
+error-messages). Any other error says nothing of the source."""
 
 RestoreDrill = Callable[[Version], RestorePlan]
 """Plans the restore of a version into its scratch dataset."""
@@ -83,6 +87,7 @@ def apply_verification(
     scratch_project: str,
     plan_drill: RestoreDrill,
     restore: ApplyRestore,
+    threads: int = MOST_THREADS,
     runtime: Runtime | None = None,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> VerificationReport:
@@ -92,7 +97,7 @@ def apply_verification(
     found: list[Verified] = []
     waiting: list[NotNow] = []
     remaining = plan.steps
-    with runtime.executor(THREADS) as pool:
+    with runtime.executor(min(threads, MOST_THREADS)) as pool:
         while batch := list(islice(remaining, STEPS_PER_BATCH)):
             stored = _stored_fingerprints(catalog, [check.version for step in batch for check in step.checks])
             ends = list(pool.map(lambda step, stored=stored: reader.verify(step, stored), batch))
@@ -188,7 +193,7 @@ class _Reader:
     def _sources(self, checks: Sequence[PlannedCheck], copy: TableLayout) -> _Sources:
         """The sources of versions of one table and instant, as they were then, or why they cannot be had.
 
-        Raises what may pass, and where they may not be read: what is hidden from us is not gone.
+        Raises every error that does not say so: what may pass, or is hidden from us, is not gone.
         """
         version = checks[0].version
         ids = frozenset(check.version.version_id for check in checks)
@@ -208,7 +213,7 @@ class _Reader:
         except _TooDear as error:
             return _Sources(ids, gone=str(error))
         except BbqError as error:
-            if isinstance(error, Transient) or error.reason == "accessDenied":
+            if isinstance(error, Transient) or error.reason not in _SAYS_IT_IS_GONE:
                 raise
             return _Sources(ids, gone=str(error))
         return _Sources(ids, read, nothing=Fingerprint.of_nothing(layout), scanned=scanned)

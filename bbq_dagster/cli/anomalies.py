@@ -28,7 +28,7 @@ def list_command(config: Path | None, as_json: bool) -> None:
     with waiting_for("reading the catalog"), reading_catalog(stack):
         flagged = stack.anomalies()
     if as_json:
-        show_json([_fields(hold) for hold in flagged])
+        show_json(map(flag_fields, flagged))
         return
     show_table(
         "Flagged",
@@ -64,5 +64,6 @@ def release(config: Path | None, names: tuple[str, ...], everything: bool, as_js
         click.echo("nothing is flagged")
 
 
-def _fields(hold: Hold) -> dict[str, object]:
+def flag_fields(hold: Hold) -> dict[str, object]:
+    """What is flagged as an object of JSON."""
     return {"id": hold.hold_id, "target": hold.target, "reason": hold.reason, "since": hold.since}

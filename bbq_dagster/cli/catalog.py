@@ -177,7 +177,7 @@ def rebuild(config: Path | None, approved: str | None, show_all: bool, as_json: 
 @as_json
 @click.pass_obj
 def snapshot(config: Path | None, as_json: bool) -> None:
-    """Keep the catalog as it is now, for 30 days. A day has one snapshot: the first."""
+    """Keep the catalog as it is now, for catalog.snapshots_kept_days. A day has one snapshot: the first."""
     stack = stack_of(config)
     with waiting_for("taking a snapshot"), reading_catalog(stack):
         taken = stack.take_catalog_snapshot()

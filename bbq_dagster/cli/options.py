@@ -49,8 +49,8 @@ def reading_catalog(stack: Stack) -> Iterator[None]:
         settings = stack.settings
         raise Permanent(
             f"there is no catalog {settings.backup_project}.{settings.catalog.dataset} in {settings.catalog.location}",
-            hint="the first `bbq backup` makes it. If you have backups, `backup_project` or `catalog` in"
-            f" {settings.path} does not say where their catalog is",
+            hint="the first `bbq backup` makes it. If you have backups, make none: it is gone (`bbq catalog check`),"
+            f" or `backup_project` or `catalog` in {settings.path} does not say where it is",
             reason=error.reason,
         ) from error
 

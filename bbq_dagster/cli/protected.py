@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from bbq_dagster.cli.anomalies import flag_fields
 from bbq_dagster.cli.exits import ExitCode, end_with
 from bbq_dagster.cli.options import as_json, projects_option, reading_catalog, stack_of
 from bbq_dagster.cli.output import show_json, show_table, waiting_for
+from bbq_dagster.core.holds import Hold
 from bbq_dagster.core.status import TableStatus
-from bbq_dagster.core.tables import Unit
+from bbq_dagster.core.tables import TableRef, Unit
 from bbq_dagster.core.versions import Version
 from bbq_dagster.core.wording import size
 
@@ -29,12 +32,13 @@ def status(config: Path | None, projects: tuple[str, ...], as_json: bool) -> Non
     stack = stack_of(config)
     with waiting_for("reading the catalog"), reading_catalog(stack):
         statuses = stack.status(projects or None)
-        flagged = stack.anomalies()
+        flagged = stack.anomalies(projects or None)
     # A project that is no source any more still has its backups; one that has neither is a slip of the pen.
     for project in set(projects) - {status.table.project for status in statuses}:
         stack.settings.source(project)
     if as_json:
-        show_json(statuses)
+        flags = _by_table(flagged)
+        show_json([{**_fields(status), "flagged": flags.get(status.table, [])} for status in statuses])
         return
     show_table(
         "Protected tables",
@@ -85,6 +89,17 @@ def versions(config: Path | None, table: str, as_json: bool) -> None:
         )
     if not found:
         end_with(ExitCode.PARTLY_DONE)
+
+
+def _fields(status: TableStatus) -> dict[str, object]:
+    return {field.name: getattr(status, field.name) for field in fields(status)}
+
+
+def _by_table(flagged: Iterable[Hold]) -> dict[TableRef, list[dict[str, object]]]:
+    grouped: dict[TableRef, list[dict[str, object]]] = {}
+    for hold in flagged:
+        grouped.setdefault(Unit.parse(hold.target).table, []).append(flag_fields(hold))
+    return grouped
 
 
 def _sum(statuses: Sequence[TableStatus]) -> str:

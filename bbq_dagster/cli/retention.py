@@ -180,7 +180,7 @@ def undelete(
 
 
 def _not_back(report: UndeleteReport) -> dict[str, object]:
-    return {"failures": report.failures, "refused": report.refused}
+    return {"failures": report.failures, "refused": report.refused, "back_before": report.back_before}
 
 
 def _show_undelete_plan(planned: UndeletePlan, as_json: bool) -> None:
@@ -195,6 +195,7 @@ def _show_undelete_plan(planned: UndeletePlan, as_json: bool) -> None:
                 {"version_id": v.version_id, "unit": v.unit, "place": v.backup, "as_it_was_at": at} for at, v in back
             ],
             "refused": planned.refused,
+            "back_before": planned.back_before,
         }
     )
 

@@ -89,23 +89,15 @@ def _is_named(hold: Hold, name: str) -> bool:
     return name in (hold.hold_id, hold.target, hold.target.partition("$")[0])
 
 
-def anomaly_of(change: Change, table: SourceTable, policy: AnomalyPolicy) -> str | None:
-    """Why ``change`` is an anomaly, in words; None where it is none."""
-    if change.last is None or not _is_news(change):
-        return None
-    found = (_rows_lost(change, change.last, policy), _bytes_lost(change, change.last, policy))
-    words = [*found, _other_schema(table, change.last, policy)]
-    return "; ".join(reason for reason in words if reason) or None
-
-
 def _of_dataset(changes: DatasetChanges, record: DatasetRecord, policy_of: PolicyOf) -> Iterator[Anomaly]:
-    tables = {table.ref: table for table in changes.inventory.tables}
-    compared = (change for change in changes.changes if change.last is not None and _is_news(change))
+    compared = [change for change in changes.changes if change.last is not None and _is_news(change)]
+    moved = {change.unit.table for change in compared}
+    tables = {table.ref: table for table in changes.inventory.tables if table.ref in moved}
     in_order = sorted(compared, key=lambda change: change.unit.sort_key)
     for ref, of_table in groupby(in_order, key=lambda change: change.unit.table):
         policy = policy_of(ref)
-        flagged = ((change, anomaly_of(change, tables[ref], policy)) for change in of_table)
-        yield from _of_table(tables[ref], [_of_unit(change, reason) for change, reason in flagged if reason])
+        judged = (_of_unit(change, tables[ref], policy) for change in of_table)
+        yield from _of_table(tables[ref], [flagged for flagged in judged if flagged is not None])
     yield from _of_vanished(changes, record, policy_of)
 
 
@@ -113,9 +105,13 @@ def _is_news(change: Change) -> bool:
     return change.needs_copy or change.verdict is Verdict.EMPTIED
 
 
-def _of_unit(change: Change, reason: str) -> Anomaly:
-    assert change.last is not None, "without a version there is nothing to compare with"
-    return Anomaly(change.unit, f"{reason} than {_named(change.last)}", change.last.version_id)
+def _of_unit(change: Change, table: SourceTable, policy: AnomalyPolicy) -> Anomaly | None:
+    """None where nothing was lost."""
+    last = change.last
+    assert last is not None, "without a version there is nothing to compare with"
+    found = (_rows_lost(change, last, policy), _bytes_lost(change, last, policy), _other_schema(table, last, policy))
+    reason = "; ".join(words for words in found if words)
+    return Anomaly(change.unit, f"{reason} than {_named(last)}", last.version_id) if reason else None
 
 
 def _named(version: Version) -> str:
@@ -131,6 +127,8 @@ def _of_table(table: SourceTable, flagged: Sequence[Anomaly]) -> Iterable[Anomal
 
 
 def _of_vanished(changes: DatasetChanges, record: DatasetRecord, policy_of: PolicyOf) -> Iterator[Anomaly]:
+    if not changes.vanished:
+        return
     lasting = {t.ref for t in changes.inventory.tables if t.options.partition_expiration_days is None}
     units = sorted(gone.unit for gone in changes.vanished if gone.unit.table in lasting)
     gone = {table: list(of_table) for table, of_table in groupby(units, key=lambda unit: unit.table)}
@@ -150,26 +148,26 @@ def _of_partitions(table: TableRef, gone: Sequence[Version], had: int, policy: A
 
 
 def _rows_lost(change: Change, last: Version, policy: AnomalyPolicy) -> str | None:
-    rows = change.state.rows
-    if rows is None or not _is_lost(rows, last.rows, policy.rows_lost_share, last, policy):
+    left, had = change.state.rows, last.rows
+    if left is None or had is None or not _is_lost(left, had, policy.rows_lost_share, last, policy):
         return None
-    return f"{rows:,} rows, {_share_lost(rows, last.rows)} fewer"
+    return f"{left:,} rows, {_share_lost(left, had)} fewer"
 
 
 def _bytes_lost(change: Change, last: Version, policy: AnomalyPolicy) -> str | None:
-    left = change.state.size_bytes
-    if left is None or not _is_lost(left, last.size_bytes, policy.bytes_lost_share, last, policy):
+    left, had = change.state.size_bytes, last.size_bytes
+    if left is None or had is None or not _is_lost(left, had, policy.bytes_lost_share, last, policy):
         return None
-    return f"{size(left)}, {_share_lost(left, last.size_bytes)} less"
+    return f"{size(left)}, {_share_lost(left, had)} less"
 
 
-def _is_lost(left: int, had: int | None, share: float, last: Version, policy: AnomalyPolicy) -> bool:
+def _is_lost(left: int, had: int, share: float, last: Version, policy: AnomalyPolicy) -> bool:
     is_large = last.rows is not None and last.rows >= policy.smallest_rows
-    return is_large and had is not None and had - left > share * had
+    return is_large and had - left > share * had
 
 
-def _share_lost(left: int, had: int | None) -> str:
-    return f"{1 - left / had:.0%}" if had else "0%"
+def _share_lost(left: int, had: int) -> str:
+    return f"{1 - left / had:.0%}"
 
 
 def _other_schema(table: SourceTable, last: Version, policy: AnomalyPolicy) -> str | None:

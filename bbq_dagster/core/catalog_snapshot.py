@@ -1,14 +1,11 @@
-"""What the snapshots of the catalog are called, and how long they are kept. Takes none."""
+"""What the snapshots of the catalog are called, and where they are unless the settings say otherwise. Takes none."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from bbq_dagster.core.tables import DatasetRef, TableRef
-
-KEPT = timedelta(days=30)
-"""Then BigQuery deletes a snapshot by itself."""
 
 _STAMP = "events_%Y%m%d"
 
@@ -21,9 +18,9 @@ class CatalogSnapshot:
     day: date
 
     @classmethod
-    def of_day(cls, catalog: DatasetRef, day: date) -> CatalogSnapshot:
-        """The one of that day: a day has one."""
-        return cls(snapshots_of(catalog).table(f"{day:{_STAMP}}"), day)
+    def of_day(cls, snapshots: DatasetRef, day: date) -> CatalogSnapshot:
+        """The one of that day in the dataset ``snapshots``: a day has one."""
+        return cls(snapshots.table(f"{day:{_STAMP}}"), day)
 
     @classmethod
     def found(cls, table: TableRef) -> CatalogSnapshot | None:
@@ -35,6 +32,7 @@ class CatalogSnapshot:
         return cls(table, day)
 
 
-def snapshots_of(catalog: DatasetRef) -> DatasetRef:
-    """The dataset with the snapshots: beside the catalog, so that it can have other permissions."""
-    return DatasetRef(catalog.project, f"{catalog.dataset}_snapshots")
+def snapshots_of(catalog: DatasetRef, *, named: str | None = None) -> DatasetRef:
+    """The dataset with the snapshots, ``named`` or beside the catalog: another one, so that it can have permissions of
+    its own."""
+    return DatasetRef(catalog.project, named or f"{catalog.dataset}_snapshots")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from bbq_dagster.core.found import (
@@ -148,6 +148,15 @@ class Drift:
     def digest(self) -> str:
         """The same for the same remedies, whenever they are found."""
         return hashlib.sha256("\n".join(sorted(map(_stands_for, self.remedies))).encode()).hexdigest()[:16]
+
+    def of(self, source: DatasetRef) -> Drift:
+        """What of it is about the backups of one dataset; what cannot be told to be of another one is of each.
+
+        ``versions`` and ``tables`` are those that were compared in all.
+        """
+        findings = tuple(finding for finding in self.findings if finding.source in (None, source))
+        unseen = {ref: why for ref, why in self.unseen.items() if dataset_source_of(ref) in (None, source)}
+        return replace(self, findings=findings, unseen=unseen)
 
     def count(self) -> dict[Kind, int]:
         """How many findings there are of each kind that there is."""
@@ -301,7 +310,8 @@ def _of_copies(
             known = on_record.get(table.ref, [])
             if table.expires and (known or _is_ours(table, dataset.source)):
                 words = "it has an expiration that BigQuery would delete it by"
-                yield Finding(Kind.EXPIRES, str(table.ref), words, dataset.source, LetLive(table.ref))
+                source = known[0].unit.table.in_dataset if known else dataset.source
+                yield Finding(Kind.EXPIRES, str(table.ref), words, source, LetLive(table.ref))
             if dataset.source is not None and table.ref not in busy:
                 yield from _of_copy(table, dataset, dataset.source, known, failed, reason)
 
@@ -370,5 +380,5 @@ def _stands_for(remedy: Remedy) -> str:
             return f"adopt {' '.join(f'{version.version_id}={version.rows}' for version in versions)}"
         case MarkLost(version, _):
             return f"lost {version.version_id}"
-        case LetLive(table):
+        case LetLive(table):  # pragma: no branch: the last of the remedies
             return f"live {table}"

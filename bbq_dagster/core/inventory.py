@@ -138,18 +138,23 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """One dataset's tables, each either in scope or left out with a reason."""
+    """One dataset's tables, each either in scope or left out with a reason; not ``is_whole``: some tables of it."""
 
     dataset: Dataset
     tables: tuple[SourceTable, ...]
     left_out: tuple[LeftOut, ...]
+    is_whole: bool = True
 
     def table(self, ref: TableRef) -> SourceTable | None:
         return next((table for table in self.tables if table.ref == ref), None)
 
 
 def take_inventory(
-    dataset: Dataset, tables: Iterable[SourceTable], *, exclusion: Callable[[TableRef], str | None]
+    dataset: Dataset,
+    tables: Iterable[SourceTable],
+    *,
+    exclusion: Callable[[TableRef], str | None],
+    is_whole: bool = True,
 ) -> Inventory:
     """Sort the tables of ``dataset`` into those in scope and those left out.
 
@@ -163,7 +168,7 @@ def take_inventory(
             left_out.append(LeftOut(table.ref, choice, by_choice=True))
         else:
             in_scope.append(table)
-    return Inventory(dataset, tuple(in_scope), tuple(left_out))
+    return Inventory(dataset, tuple(in_scope), tuple(left_out), is_whole)
 
 
 def _reason_it_cannot_be_copied(table: SourceTable) -> str | None:

@@ -24,6 +24,9 @@ from bbq_dagster.core.versions import Copy
 MAX_NAME_BYTES = 1024
 """Of dataset ids (characters, all ASCII) and table ids (UTF-8 bytes); BigQuery: datasets, tables."""
 
+SCRATCH_PREFIX = "bbq_drill__"
+"""Of the datasets that versions are restored into for trial."""
+
 _STAMP = "%Y%m%dT%H%M%SZ"
 _SUFFIX = re.compile(r"-(?:(?P<stamp>\d{8}T\d{6}Z)|undated)-[a-z2-7]{16}")
 _BACKUP_OF = "Backup of "

@@ -264,17 +264,16 @@ def _wishes(
     quota: Quota,
 ) -> Iterator[_Wish]:
     dataset = changes.inventory.dataset
-    tables = {table.ref: table for table in changes.inventory.tables}
-    in_order = sorted(changes.changes, key=lambda change: change.unit.sort_key)
+    in_order = sorted(filter(wanted, changes.changes), key=lambda change: change.unit.sort_key)
+    moved = {change.unit.table for change in in_order}
+    tables = {table.ref: table for table in changes.inventory.tables if table.ref in moved}
+    listed = Counter(change.unit.table for change in changes.changes if change.unit.table in moved)
     for ref, of_table in groupby(in_order, key=lambda change: change.unit.table):
-        listed = list(of_table)
-        chosen = tuple(change for change in listed if wanted(change))
-        if not chosen:
-            continue
-        why_whole = _why_whole(tables[ref], chosen, len(listed), share(ref), quota.copy_jobs_per_day)
+        chosen = tuple(of_table)
+        why_whole = _why_whole(tables[ref], chosen, listed[ref], share(ref), quota.copy_jobs_per_day)
         for start in range(0, len(chosen), len(chosen) if why_whole else quota.jobs_per_table):
             part = chosen if why_whole else chosen[start : start + quota.jobs_per_table]
-            yield _Wish(dataset, tables[ref], record, part, len(listed), why_whole)
+            yield _Wish(dataset, tables[ref], record, part, listed[ref], why_whole)
 
 
 def _last_captured(change: Change) -> datetime:
@@ -288,10 +287,7 @@ def _fit(wishes: Iterable[_Wish], quota: Quota) -> tuple[list[_Wish], list[Postp
     which it fits as a whole.
     """
     in_order = sorted(wishes, key=lambda wish: (wish.unprotected_since, wish.table.ref))
-    left = max(0, quota.copy_jobs_left)
-    if sum(wish.jobs for wish in in_order) <= left:
-        return in_order, []
-    jobs = Counter(islice(_turns(in_order), left))
+    jobs = Counter(islice(_turns(in_order), max(0, quota.copy_jobs_left)))
     granted: list[_Wish] = []
     waiting: list[Change] = []
     for place, wish in enumerate(in_order):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from bbq_dagster.core.anomaly_policy import AnomalyPolicy, AnomalyRules, merge_anomaly_rules
@@ -112,6 +113,12 @@ def levels_for(
 
 def resolve_policy(levels: Sequence[Level]) -> EffectivePolicy:
     """``levels`` come from weak to strong; each field is what the strongest level says that says anything of it."""
+    return _resolved(tuple(levels))
+
+
+@lru_cache(maxsize=1024)
+def _resolved(levels: tuple[Level, ...]) -> EffectivePolicy:
+    """Kept: of hundreds of thousands of tables, most have the same levels as the one before."""
     return EffectivePolicy(
         skip=_strongest(levels, lambda policy: policy.skip, built_in=False),
         whole_table_share=_strongest(levels, lambda policy: policy.whole_table_share, built_in=0.5),

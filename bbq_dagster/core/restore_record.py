@@ -45,17 +45,18 @@ class ItemStatus:
     @property
     def next_copy(self) -> Copy:
         """The copy whose job is running, where one is."""
-        return _copy(self.backup, self.target, self.location, self.restore_id, attempt=self.attempts + 1)
+        return Copy(
+            self.backup, self.target, self.location, _UNDATED, (), self.attempts + 1, restore_id=self.restore_id
+        )
 
 
 def copy_of(plan: RestorePlan, table: TableRestore, item: RestoreItem, *, attempt: int) -> Copy:
     """The copy that carries ``item`` out. Each restore and each attempt has job ids of its own."""
-    copy = _copy(item.source, item.target, table.location, plan.restore_id, attempt=attempt)
     units = tuple(PlannedUnit(unit.unit, State(unit.rows, unit.size_bytes), table.how) for unit in item.units)
     return Copy(
-        source=copy.source,
-        destination=copy.destination,
-        location=copy.location,
+        source=item.source,
+        destination=item.target,
+        location=table.location,
         source_created_at=plan.planned_at,
         units=units,
         attempt=attempt,
@@ -137,10 +138,6 @@ _STATES = {
     EventKind.RESTORED: ItemState.DONE,
     EventKind.RESTORE_FAILED: ItemState.FAILED,
 }
-
-
-def _copy(backup: Unit, target: Unit, location: str, restore_id: str, *, attempt: int) -> Copy:
-    return Copy(backup, target, location, _UNDATED, (), attempt, restore_id=restore_id)
 
 
 def _event(

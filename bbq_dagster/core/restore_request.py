@@ -9,7 +9,7 @@ import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 
 from bbq_dagster.core.selection import matches, pattern_fault
@@ -136,8 +136,8 @@ class Partitions:
     def _is_recent(self, partition: str, at: datetime) -> bool:
         """The end of the partition's period counts: a month is recent while its last days are."""
         assert self.last_days is not None
-        oldest = datetime.fromordinal(max(1, at.toordinal() - (self.last_days - 1)))
-        day = f"{oldest:%Y%m%d}"
+        oldest = date.fromordinal(max(1, at.toordinal() - (self.last_days - 1)))
+        day = oldest.isoformat().replace("-", "")  # %Y does not fill up years before 1000
         return partition[: len(day)] >= day[: len(partition)]
 
 

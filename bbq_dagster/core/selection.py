@@ -142,7 +142,10 @@ def _may_be_in_a_name(character: str) -> bool:
 
 
 def _first_match(patterns: tuple[str, ...], name: str) -> str | None:
-    return next((pattern for pattern in patterns if matches(pattern, name)), None)
+    for pattern in patterns:
+        if matches(pattern, name):
+            return pattern
+    return None
 
 
 def _begins_hidden(pattern: str) -> bool:

@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from bbq_dagster.core.catalog import Event, EventKind, version_of
 from bbq_dagster.core.holds import check_target, is_pattern
 from bbq_dagster.core.tables import SPECIAL_PARTITIONS, TableRef, Unit
+from bbq_dagster.core.versions import Version
 from bbq_dagster.core.wording import counted, section
 from bbq_dagster.errors import Refused
 
@@ -74,19 +75,20 @@ class NotBack:
 
 @dataclass(frozen=True, slots=True)
 class UndeletePlan:
-    """What is brought back, by backup table and instant, and what cannot be."""
+    """What is brought back, by backup table and instant, what cannot be, and what was before and is there."""
 
     planned_at: datetime
     tables: tuple[TableAsItWas, ...] = ()
     refused: tuple[NotBack, ...] = ()
+    back_before: tuple[Version, ...] = ()
 
     @property
     def count(self) -> int:
         return sum(len(table.created) for table in self.tables)
 
     def refuse_if_nothing_comes_back(self) -> None:
-        """Raises ``Refused``, with why not for each version."""
-        if not self.tables:
+        """Raises ``Refused``, with why not for each version. What is back already came back."""
+        if not (self.tables or self.back_before):
             raise Refused("\n".join([*map(str, self.refused), "nothing was brought back"]), hint=_HINT)
 
     def __str__(self) -> str:
@@ -110,6 +112,7 @@ def render_undelete(plan: UndeletePlan, *, limit: int | None = 12) -> str:
             f" {counted(len({table.table for table in plan.tables}), 'backup table')};"
             f" {len(plan.refused):,} cannot be brought back",
             *section("bring back", back, limit=limit),
+            *section("back already", (f"{v.backup} ({v.version_id})" for v in plan.back_before), limit=limit),
             *section("cannot be brought back", map(str, plan.refused), limit=limit),
         ]
     )
@@ -144,6 +147,7 @@ def plan_undelete(events: Iterable[Event], *, version_ids: Collection[str], now:
         planned_at=now,
         tables=tuple(_together(fate for fate in fates if isinstance(fate, TableAsItWas))),
         refused=tuple(fate for fate in fates if isinstance(fate, NotBack)),
+        back_before=tuple(fate for fate in fates if isinstance(fate, Version)),
     )
 
 
@@ -166,13 +170,16 @@ def _is_of(unit: Unit, target: str) -> bool:
     return target in (str(unit), str(unit.table))
 
 
-def _fate(version_id: str, story: Sequence[Event], now: datetime) -> TableAsItWas | NotBack:
+def _fate(version_id: str, story: Sequence[Event], now: datetime) -> TableAsItWas | NotBack | Version:
+    """A version that was deleted and is there again is its own fate."""
     last = {event.event: event for event in story}
     created, deleted = last.get(EventKind.VERSION_CREATED), last.get(EventKind.VERSION_DELETED)
     if created is None:
         return NotBack(version_id, None, "there was never such a version")
-    if deleted is None or deleted.recorded_at < created.recorded_at:
+    if deleted is None:
         return NotBack(version_id, created.unit, "it is not deleted")
+    if deleted.recorded_at < created.recorded_at:
+        return version_of(created)
     at = _last_seen(story, created, deleted, now)
     if at is None:
         when = f"{deleted.recorded_at:%Y-%m-%d %H:%M}"

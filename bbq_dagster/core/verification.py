@@ -10,6 +10,7 @@ What is first, until the day's budget is used up:
 3. All others, the longest without a look first. The newest version of a table or partition counts as four times as long
    without: it is what a restore takes. The first of them comes before all else where half of the budget is too little
    for it, or it would wait for ever.
+4. What was looked at today already.
 """
 
 from __future__ import annotations
@@ -262,12 +263,18 @@ class _Purse:
 
 def _in_turn(candidates: Sequence[Candidate], now: datetime, size_bytes: int) -> Iterator[tuple[Candidate, float]]:
     """Every candidate in its turn, and of what share of the budget it is paid. One that had to wait may come again."""
-    rolling = sorted((c for c in candidates if not _is_urgent(c, now)), key=lambda c: _turn(c, now), reverse=True)
+    in_turn = sorted((c for c in candidates if not _is_urgent(c, now)), key=lambda c: _turn(c, now), reverse=True)
+    rolling = [candidate for candidate in in_turn if not _is_of_today(candidate, now)]
     urgent = [candidate for candidate in candidates if _is_urgent(candidate, now)]
     yield from ((candidate, 1.0) for candidate in rolling[:1] if _check(candidate, now).cost > size_bytes / 2)
     yield from ((candidate, 0.5) for candidate in urgent)
     yield from ((candidate, 1.0) for candidate in rolling)
     yield from ((candidate, 1.0) for candidate in urgent)
+    yield from ((candidate, 1.0) for candidate in in_turn if _is_of_today(candidate, now))
+
+
+def _is_of_today(candidate: Candidate, now: datetime) -> bool:
+    return candidate.proof.looked_at is not None and candidate.proof.looked_at.date() == now.date()
 
 
 def _turn(candidate: Candidate, now: datetime) -> timedelta:

@@ -139,5 +139,4 @@ def _after(proof: Proof, event: Event) -> Proof:
             return replace(proof, flaw="", has_fingerprint=True)
         case Outcome.DIFFERS:
             return replace(proof, flaw=event.reason or outcome.value)
-        case Outcome.COULD_NOT:
-            return proof
+    return proof

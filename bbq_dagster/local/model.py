@@ -63,6 +63,8 @@ __all__ = [
 ]
 
 _segment_ids = itertools.count(1)
+_LARGE_ENOUGH = 4096
+"""Rows of a segment that is joined with no other: what a segment costs a reader does not count for so many."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -117,7 +119,8 @@ class Part:
 
     def merged_with(self, other: "Part") -> "Part":
         """Both parts' rows, modified when ``other`` was."""
-        return Part(self.segments + other.segments, self.rows + other.rows, self.bytes + other.bytes, other.modified_ms)
+        segments = _with_fewer(self.segments + other.segments)
+        return Part(segments, self.rows + other.rows, self.bytes + other.bytes, other.modified_ms)
 
     def at(self, modified_ms: int) -> "Part":
         return replace(self, modified_ms=modified_ms)
@@ -315,6 +318,24 @@ def make_part(rows: pa.Table, fields: Fields, modified_ms: int) -> Part:
     """A part that holds these rows, which conform to the fields."""
     segments = (Segment(rows),) if rows.num_rows else ()
     return Part(segments, rows.num_rows, logical_bytes(rows, fields), modified_ms)
+
+
+def _with_fewer(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    """The same rows, small neighbours of about one size joined: of n writes of a row each some log n segments are left.
+
+    So what a reader pays does not grow with the number of writes, and no row is written again more than log n times.
+    """
+    kept = list(segments)
+    while len(kept) > 1 and _belong_together(*kept[-2:]):
+        last = kept.pop()
+        kept[-1] = Segment(pa.concat_tables([kept[-1].rows, last.rows]).combine_chunks())
+    return tuple(kept)
+
+
+def _belong_together(first: Segment, second: Segment) -> bool:
+    rows = first.rows.num_rows
+    is_alike = rows <= 2 * second.rows.num_rows and rows < _LARGE_ENOUGH
+    return is_alike and bool(first.rows.schema.equals(second.rows.schema))
 
 
 def parse_decorated(project: str, dataset: str, name: str) -> Decorated:

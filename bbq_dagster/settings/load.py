@@ -116,7 +116,7 @@ def _settings(keys: SettingsKeys, path: Path) -> Settings:
         endpoint=keys.endpoint.rstrip("/") if keys.endpoint else None,
         credentials=keys.credentials,
         backup_project=keys.backup_project,
-        catalog=CatalogSettings(keys.catalog.dataset, keys.catalog.location),
+        catalog=CatalogSettings(**keys.catalog.model_dump()),
         sources=tuple(_source(source, keys.defaults) for source in keys.sources),
         restore_projects=tuple(keys.restore_projects),
         slis=_sli_limits(keys.slis),

@@ -47,6 +47,14 @@ def _scratch_project_is_no_source(written: Written) -> Iterator[Fault]:
             yield ("verify", "scratch_project"), text
 
 
+def _snapshots_are_beside_the_catalog(written: Written) -> Iterator[Fault]:
+    catalog = _mapping(written.get("catalog"))
+    snapshots = catalog.get("snapshots_dataset")
+    if isinstance(snapshots, str) and snapshots == catalog.get("dataset", "bbq_catalog"):
+        text = f"{shown(snapshots)} is the dataset of the catalog: whoever deletes that would delete its snapshots too"
+        yield ("catalog", "snapshots_dataset"), text
+
+
 def _sources_are_distinct(written: Written) -> Iterator[Fault]:
     seen: dict[str, int] = {}
     for index, source in _mappings(written.get("sources")):
@@ -96,6 +104,7 @@ _RULES: tuple[Callable[[Written], Iterator[Fault]], ...] = (
     _backup_project_is_no_source,
     _backup_project_is_no_restore_project,
     _scratch_project_is_no_source,
+    _snapshots_are_beside_the_catalog,
     _sources_are_distinct,
     _overrides_are_distinct,
     _nothing_is_both_included_and_excluded,

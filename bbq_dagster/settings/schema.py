@@ -280,6 +280,14 @@ class CatalogKeys(_Mapping):
     location: Location = Field(
         description="Where the catalog is kept. It cannot be changed once the catalog exists.", examples=["EU"]
     )
+    snapshots_dataset: CatalogDataset | None = Field(
+        None,
+        description="Dataset of the snapshots of the catalog. Built in: that of the catalog with _snapshots behind it.",
+        examples=["bbq_catalog_snapshots"],
+    )
+    snapshots_kept_days: int = Field(
+        30, ge=1, le=3650, description="Days after which BigQuery deletes a snapshot of the catalog.", examples=[30]
+    )
 
 
 class ScheduleAndPolicyKeys(_Mapping):

@@ -22,10 +22,15 @@ Credentials = Literal["default", "anonymous"]
 
 @dataclass(frozen=True, slots=True)
 class CatalogSettings:
-    """Where in the backup project the catalog lives; ``location`` cannot change once it exists."""
+    """Where in the backup project the catalog lives; ``location`` cannot change once it exists.
+
+    ``snapshots_dataset``: where its snapshots are; None for ``dataset`` with ``_snapshots`` behind it.
+    """
 
     dataset: str
     location: str
+    snapshots_dataset: str | None = None
+    snapshots_kept_days: int = 30
 
 
 @dataclass(frozen=True, slots=True)

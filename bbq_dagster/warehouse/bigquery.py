@@ -6,7 +6,7 @@ project of the client, which is the backup project.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
 from threading import Lock
@@ -71,21 +71,27 @@ class BigQueryWarehouse:
         found = self._get_dataset(ref, f"looking for the dataset {ref}")
         return None if found is None else Dataset(ref, str(found.location), dict(found.labels), found.description)
 
-    def table_states(self, project: str, location: str) -> dict[TableRef, State]:
+    def table_states(
+        self, project: str, location: str, only: Collection[TableRef] | None = None
+    ) -> dict[TableRef, State]:
         rows = self._queries.rows(
-            information_schema.table_states_sql(project, location),
+            information_schema.table_states_sql(project, location, all_tables=only is None),
             location=location,
             doing=f"reading the state of the tables of {project} in {location}",
             needs=[_may_see(f"project {project}")],
+            parameters={} if only is None else _names(only),
         )
         return dict(information_schema.read_table_state(row, project) for row in rows)
 
-    def list_tables(self, dataset: Dataset, states: Mapping[TableRef, State]) -> list[SourceTable]:
+    def list_tables(
+        self, dataset: Dataset, states: Mapping[TableRef, State], only: Collection[TableRef] | None = None
+    ) -> list[SourceTable]:
         rows = self._queries.rows(
-            information_schema.tables_sql(dataset.ref),
+            information_schema.tables_sql(dataset.ref, all_tables=only is None),
             location=dataset.location,
             doing=f"listing the tables of {dataset.ref}",
             needs=[_may_see(dataset.ref)],
+            parameters={} if only is None else _names(ref for ref in only if ref.in_dataset == dataset.ref),
         )
         return [information_schema.read_table(row, dataset, states) for row in rows]
 
@@ -427,6 +433,14 @@ def _facts(rows: Iterator[tuple[str, bool, str | None, State]]) -> dict[str, Bac
 
 def _may_see(on: object, permission: str = "bigquery.tables.list") -> Need:
     return Need(permission, _METADATA_VIEWER, on)
+
+
+def _names(tables: Iterable[TableRef]) -> dict[str, list[str]]:
+    tables = list(tables)
+    return {
+        "datasets": sorted({table.dataset for table in tables}),
+        "tables": sorted({table.table for table in tables}),
+    }
 
 
 def _chunks(names: Collection[str]) -> Iterator[list[str]]:

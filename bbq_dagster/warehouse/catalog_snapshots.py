@@ -6,13 +6,13 @@ table-snapshots-intro).
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from google.cloud import bigquery
 from google.cloud.bigquery.job.copy_ import OperationType
 
-from bbq_dagster.core.catalog_snapshot import KEPT, CatalogSnapshot, snapshots_of
-from bbq_dagster.core.tables import TableRef
+from bbq_dagster.core.catalog_snapshot import CatalogSnapshot
+from bbq_dagster.core.tables import DatasetRef, TableRef
 from bbq_dagster.errors import Permanent, Refused
 from bbq_dagster.warehouse.catalog_schema import EVENTS, CatalogPlace
 from bbq_dagster.warehouse.client import Patience
@@ -20,21 +20,27 @@ from bbq_dagster.warehouse.faults import Need, explained
 from bbq_dagster.warehouse.queries import Queries, quoted
 
 _DESCRIPTION = "Daily snapshots of the catalog of bbq_dagster. Nobody but its account should be able to delete them."
+_EDITOR = "roles/bigquery.dataEditor"
 
 
 class CatalogSnapshots:
-    """Takes, lists and reads back the snapshots of the catalog at ``place``."""
+    """Takes, lists and reads back the snapshots of the catalog at ``place``; they are in ``dataset``.
 
-    def __init__(self, client: bigquery.Client, place: CatalogPlace, patience: Patience) -> None:
+    BigQuery deletes a snapshot once it was ``kept`` for so long.
+    """
+
+    def __init__(
+        self, client: bigquery.Client, place: CatalogPlace, patience: Patience, *, dataset: DatasetRef, kept: timedelta
+    ) -> None:
         self._client, self._place, self._patience = client, place, patience
         self._options = patience.call_options()
         self._queries = Queries(client, patience)
-        self._dataset = snapshots_of(place.dataset)
+        self._dataset, self._kept = dataset, kept
 
     def take(self, at: datetime) -> CatalogSnapshot:
         """That of the day; one that is there stays as it is."""
-        snapshot = CatalogSnapshot.of_day(self._place.dataset, at.astimezone(UTC).date())
-        self._create_dataset()
+        snapshot = CatalogSnapshot.of_day(self._dataset, at.astimezone(UTC).date())
+        self._create_dataset_if_missing()
         try:
             with explained(f"taking a snapshot of the catalog {self._place.dataset}", *self._needs):
                 self._client.copy_table(
@@ -43,7 +49,7 @@ class CatalogSnapshots:
                     job_id=f"bbq_catalog_snapshot_{at.astimezone(UTC):%Y%m%dT%H%M%S%f}",
                     location=self._place.location,
                     project=self._client.project,
-                    job_config=_config(at),
+                    job_config=_config(expires_at=at + self._kept),
                     **self._options,
                 ).result(timeout=self._patience.give_up_after)
         except Permanent as error:
@@ -54,7 +60,7 @@ class CatalogSnapshots:
     def list(self) -> list[CatalogSnapshot]:
         """All there are, newest first; none where the dataset was never made."""
         try:
-            with explained(f"listing the snapshots in {self._dataset}", *self._needs):
+            with explained(f"listing the snapshots in {self._dataset}", self._may_list):
                 tables = [
                     self._dataset.table(item.table_id)
                     for item in self._client.list_tables(str(self._dataset), **self._options)
@@ -87,6 +93,16 @@ class CatalogSnapshots:
             )
         )
 
+    def _create_dataset_if_missing(self) -> None:
+        """Looked for first: whoever takes snapshots need not be allowed to create datasets."""
+        try:
+            with explained(f"looking at {self._dataset}", Need("bigquery.datasets.get", _EDITOR, self._dataset)):
+                self._client.get_dataset(str(self._dataset), **self._options)
+        except Permanent as error:
+            if error.reason != "notFound":
+                raise
+            self._create_dataset()
+
     def _create_dataset(self) -> None:
         wanted = bigquery.Dataset(bigquery.DatasetReference(self._dataset.project, self._dataset.dataset))
         wanted.location, wanted.description = self._place.location, _DESCRIPTION
@@ -96,21 +112,26 @@ class CatalogSnapshots:
             self._client.create_dataset(wanted, exists_ok=True, **self._options)
 
     @property
+    def _may_list(self) -> Need:
+        return Need("bigquery.tables.list", "roles/bigquery.metadataViewer", self._dataset)
+
+    @property
     def _needs(self) -> tuple[Need, ...]:
         return (
-            Need("bigquery.tables.createSnapshot", "roles/bigquery.dataEditor", self._place.dataset),
-            Need("bigquery.tables.create", "roles/bigquery.dataEditor", self._dataset),
-            Need("bigquery.tables.deleteSnapshot", "roles/bigquery.dataEditor", self._dataset),
+            Need("bigquery.tables.createSnapshot", _EDITOR, self._place.dataset),
+            Need("bigquery.tables.create", _EDITOR, self._dataset),
+            Need("bigquery.tables.updateData", _EDITOR, self._dataset),
+            Need("bigquery.tables.deleteSnapshot", _EDITOR, self._dataset),
         )
 
 
-def _config(at: datetime) -> bigquery.CopyJobConfig:
+def _config(*, expires_at: datetime) -> bigquery.CopyJobConfig:
     config = bigquery.CopyJobConfig(
         operation_type=OperationType.SNAPSHOT,
         write_disposition=bigquery.WriteDisposition.WRITE_EMPTY,
         labels={"bbq": "catalog"},
     )
-    config.destination_expiration_time = (at + KEPT).astimezone(UTC).isoformat()
+    config.destination_expiration_time = expires_at.astimezone(UTC).isoformat()
     return config
 
 

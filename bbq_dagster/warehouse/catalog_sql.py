@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bbq_dagster.core.catalog import COLUMNS, Column
+from bbq_dagster.core.naming import SCRATCH_PREFIX
 
 _UNIT = ("source_project", "source_dataset", "source_table", "partition_id")
 _OF_A_RESTORE_OR_HOLD = frozenset({"restore_id", "target", "hold_id", "held", "owner", "held_until"})
@@ -26,6 +27,8 @@ OF_TABLES = f"""{OF_DATASETS}
 
 OF_PROJECT = """`source_project` IN UNNEST(@projects)
           AND CONCAT(`source_project`, '.', `source_dataset`) NOT IN UNNEST(@besides)"""
+
+IN_PROJECTS = "`source_project` IN UNNEST(@projects)"
 
 OF_IDS = "`version_id` IN UNNEST(@versions)"
 
@@ -301,19 +304,61 @@ PROOF_COLUMNS = (
 
 
 def verifications(events: str, only: str) -> str:
-    """Of each version the newest verification with each outcome, in each way."""
+    """Of each live version the newest verification with each outcome, in each way."""
     return f"""
+        WITH live AS (
+          {live_versions(events, only)}
+        )
         SELECT {_list(PROOF_COLUMNS)}
         FROM {events}
-        WHERE `event` = 'verified' AND {only}
+        WHERE `event` = 'verified' AND `version_id` IN (SELECT `version_id` FROM live) AND {only}
         QUALIFY {_first_of(("version_id", "outcome", "how"), "`recorded_at` DESC")}"""
 
 
+def restore_times(events: str, only: str) -> str:
+    """Of each table the newest drill that proved it and the newest restore of all of it that was planned.
+
+    A restore takes from its plan to the last of the table's places; the restore of a drill is that of the drill alone.
+    """
+    return f"""
+        WITH of_restores AS (
+          SELECT
+            {_list(_UNIT[:3])}, MAX(IF(`event` = 'restored', `recorded_at`, NULL)) AS ended_at,
+            TIMESTAMP_DIFF(
+              MAX(IF(`event` = 'restored', `recorded_at`, NULL)), MIN(`recorded_at`), MILLISECOND
+            ) AS took_ms
+          FROM {events}
+          WHERE `event` IN ('restore_planned', 'restored') AND STRPOS(`target`, '.{SCRATCH_PREFIX}') = 0 AND {only}
+          GROUP BY `restore_id`, {_list(_UNIT[:3])}
+          HAVING COUNT(DISTINCT IF(`event` = 'restored', `target`, NULL)) = COUNT(DISTINCT `target`)
+        ),
+        taken AS (
+          SELECT {_list(_UNIT[:3])}, 'restore' AS way, ended_at, took_ms
+          FROM of_restores
+          UNION ALL
+          SELECT {_list(_UNIT[:3])}, 'drill' AS way, `recorded_at` AS ended_at, `duration_ms` AS took_ms
+          FROM {events}
+          WHERE `event` = 'verified' AND `how` = 'drill' AND `outcome` = 'proven' AND {only}
+        )
+        SELECT
+          {_list(_UNIT[:3])}, way, ended_at, took_ms,
+          MAX(took_ms) OVER (PARTITION BY {_list(_UNIT[:3])}, way) AS longest_ms
+        FROM taken
+        QUALIFY ROW_NUMBER() OVER (PARTITION BY {_list(_UNIT[:3])}, way ORDER BY ended_at DESC) = 1"""
+
+
+def with_columns(events: str, missing: Iterable[str]) -> str:
+    """The events of a catalog that lacks these columns, with NULL in them: what they have once they are added."""
+    added = ", ".join(f"CAST(NULL AS {_BY_NAME[name].type}) AS `{name}`" for name in missing)
+    return f"(SELECT *, {added} FROM {events})"
+
+
 def verified_since(events: str) -> str:
-    """Versions, bytes and drills of the verifications since then."""
+    """Versions and drills that could be verified since then, and the bytes of all that was tried."""
+    looked = "`outcome` <> 'could_not'"
     return f"""
         SELECT
-          COUNTIF(`how` <> 'drill'), SUM(`bytes_scanned`), COUNTIF(`how` = 'drill')
+          COUNTIF(`how` <> 'drill' AND {looked}), SUM(`bytes_scanned`), COUNTIF(`how` = 'drill' AND {looked})
         FROM {events}
         WHERE `recorded_at` >= @since AND `event` = 'verified'"""
 

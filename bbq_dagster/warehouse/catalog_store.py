@@ -17,12 +17,13 @@ from time import sleep
 from google.cloud import bigquery
 
 from bbq_dagster.core.catalog import COLUMNS, Event, EventKind, fold_record, version_of
-from bbq_dagster.core.catalog_snapshot import CatalogSnapshot
+from bbq_dagster.core.catalog_snapshot import CatalogSnapshot, snapshots_of
 from bbq_dagster.core.drift import Repetition
 from bbq_dagster.core.restore_choice import Past
 from bbq_dagster.core.restore_record import gone_of
 from bbq_dagster.core.retention import RetentionRecord
 from bbq_dagster.core.retention_record import RetentionFold, fold_holds
+from bbq_dagster.core.rto import RestoreTime, Way
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.core.verification import Spent
 from bbq_dagster.core.versions import Absence, DatasetRecord, Version
@@ -63,14 +64,23 @@ class BigQueryCatalog:
         backup_project: str,
         dataset: str = "bbq_catalog",
         location: str,
+        snapshots_dataset: str | None = None,
+        snapshots_kept: timedelta = timedelta(days=30),
         patience: Patience | None = None,
     ) -> None:
+        """``snapshots_dataset``: None for the one beside the catalog."""
         self._client = client
         self._patience = patience or Patience()
         self._options = self._patience.call_options()
         self._queries = Queries(client, self._patience)
         self._place = CatalogPlace(DatasetRef(backup_project, dataset), location)
-        self._snapshots = CatalogSnapshots(client, self._place, self._patience)
+        self._snapshots = CatalogSnapshots(
+            client,
+            self._place,
+            self._patience,
+            dataset=snapshots_of(self._place.dataset, named=snapshots_dataset),
+            kept=snapshots_kept,
+        )
         self._is_prepared = False
         self._lock = Lock()
 
@@ -114,10 +124,12 @@ class BigQueryCatalog:
             if is_ours and (isinstance(error, Permanent) or new_jobs == _NEW_JOBS_PER_BATCH):
                 raise error
 
-    def records(self, datasets: Collection[DatasetRef] | None) -> dict[DatasetRef, DatasetRecord]:
+    def records(
+        self, datasets: Collection[DatasetRef] | None, *, projects: Collection[str] | None = None
+    ) -> dict[DatasetRef, DatasetRecord]:
         if datasets is not None and not datasets:
             return {}
-        only, parameters = _selected(datasets)
+        only, parameters = _selected(datasets, projects)
         read = self._rows if datasets is None else self._rows_if_any
         on_record = self._folded(read(catalog_sql.dataset_records(self._events, only), parameters))
         return {**{dataset: DatasetRecord() for dataset in datasets or ()}, **on_record}
@@ -193,7 +205,7 @@ class BigQueryCatalog:
     def latest(self, datasets: Collection[DatasetRef] | None = None) -> list[LatestVersion]:
         """The newest live version of every unit of these datasets, or of all: one query. In the order of the units."""
         only, parameters = _selected(datasets)
-        sql = catalog_sql.latest_versions(self._place.quoted("versions"), self._events, only)
+        sql = catalog_sql.latest_versions(f"({catalog_sql.live_versions(self._events, only)})", self._events, only)
         return sorted(map(_read_latest, self._rows(sql, parameters)), key=lambda latest: latest.version.unit.sort_key)
 
     def history(
@@ -261,10 +273,19 @@ class BigQueryCatalog:
         rows = self._rows(catalog_sql.live_versions(self._events, only), parameters)
         return sorted(map(read_version, rows), key=_newest_first)
 
-    def verifications(self, datasets: Collection[DatasetRef] | None) -> list[Event]:
-        only, parameters = _selected(datasets)
+    def verifications(
+        self, datasets: Collection[DatasetRef] | None, *, projects: Collection[str] | None = None
+    ) -> list[Event]:
+        only, parameters = _selected(datasets, projects)
         rows = self._rows(catalog_sql.verifications(self._events, only), parameters)
         return [_event(catalog_sql.PROOF_COLUMNS, row) for row in rows]
+
+    def restore_times(
+        self, datasets: Collection[DatasetRef] | None, *, projects: Collection[str] | None = None
+    ) -> list[RestoreTime]:
+        only, parameters = _selected(datasets, projects)
+        rows = self._rows_if_any(catalog_sql.restore_times(self._events, only), parameters)
+        return sorted(map(_read_restore_time, rows), key=lambda time: (time.table, time.way))
 
     def verified_since(self, since: datetime) -> Spent:
         ((versions, size_bytes, drills),) = self._rows(catalog_sql.verified_since(self._events), {"since": since})
@@ -286,13 +307,33 @@ class BigQueryCatalog:
                 raise
 
     def _rows(self, sql: str, parameters: Mapping[str, Parameter]) -> Iterator[Cells]:
+        """The rows, of an older catalog too: reading does not bring it up to date, as not everybody may."""
+        try:
+            yield from self._asked(sql, parameters)
+        except Permanent as error:
+            if error.reason != "invalidQuery" or not (missing := self._missing_columns()):
+                raise
+            older = sql.replace(self._events, catalog_sql.with_columns(self._events, missing))
+            yield from self._asked(older, parameters)
+
+    def _asked(self, sql: str, parameters: Mapping[str, Parameter]) -> Iterator[Cells]:
         return self._queries.rows(
-            sql,
-            location=self._place.location,
-            doing=f"reading the catalog {self._place.dataset}",
-            needs=[Need("bigquery.tables.getData", "roles/bigquery.dataViewer", self._place.dataset)],
-            parameters=parameters,
+            sql, location=self._place.location, doing=self._reading, needs=[self._may_read], parameters=parameters
         )
+
+    def _missing_columns(self) -> list[str]:
+        """Those that came after the schema that the catalog has."""
+        location = self._place.location
+        there = self._queries.columns_of(self._events, location=location, doing=self._reading, needs=[self._may_read])
+        return [column.name for column in COLUMNS if column.name not in there]
+
+    @property
+    def _reading(self) -> str:
+        return f"reading the catalog {self._place.dataset}"
+
+    @property
+    def _may_read(self) -> Need:
+        return Need("bigquery.tables.getData", "roles/bigquery.dataViewer", self._place.dataset)
 
     def _batch_id(self, event_ids: Iterable[str]) -> str:
         facts = "\n".join([str(self._place.dataset), *sorted(event_ids)])
@@ -365,6 +406,19 @@ def _read_latest(row: Cells) -> LatestVersion:
     return LatestVersion(read_version(version), None if absence is None else Absence(absence), instant(absent_since))
 
 
+def _read_restore_time(row: Cells) -> RestoreTime:
+    project, dataset, table, way, at, took, longest = row
+    ended_at = instant(at)
+    assert ended_at is not None, "what has not ended has taken no time"
+    return RestoreTime(
+        TableRef(project or "", dataset or "", table or ""),
+        Way(way or ""),
+        at=ended_at,
+        took=timedelta(milliseconds=whole_number(took) or 0),
+        longest=timedelta(milliseconds=whole_number(longest) or 0),
+    )
+
+
 def _read_repetition(row: Cells) -> Repetition:
     *unit, version_id, rows, tellings, facts = row
     return Repetition(_read_place(unit), version_id or "", *(int(number or 0) for number in (rows, tellings, facts)))
@@ -400,10 +454,15 @@ def _newest_first(version: Version) -> tuple[float, tuple[str, str, str, str]]:
     return -version.captured_at.timestamp(), version.unit.sort_key
 
 
-def _selected(datasets: Collection[DatasetRef] | None) -> tuple[str, Mapping[str, Parameter]]:
-    if datasets is None:
-        return catalog_sql.EVERYTHING, {}
-    return catalog_sql.OF_DATASETS, _of_datasets(datasets)
+def _selected(
+    datasets: Collection[DatasetRef] | None, projects: Collection[str] | None = None
+) -> tuple[str, Mapping[str, Parameter]]:
+    """What is read of the events: those of ``datasets``, else of ``projects``, else all."""
+    if datasets is not None:
+        return catalog_sql.OF_DATASETS, _of_datasets(datasets)
+    if projects is not None:
+        return catalog_sql.IN_PROJECTS, {"projects": sorted(projects)}
+    return catalog_sql.EVERYTHING, {}
 
 
 def _of_project(project: str, besides: Iterable[DatasetRef]) -> tuple[str, Mapping[str, Parameter]]:

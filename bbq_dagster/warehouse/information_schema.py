@@ -22,12 +22,16 @@ TABLES_PER_QUERY = 1000
 _LABEL = re.compile(r'STRUCT\("([^"]*)", "([^"]*)"\)')
 
 
-def table_states_sql(project: str, location: str) -> str:
-    """Dataset, table, rows, bytes, last data write of every live table of a project in one region."""
+def table_states_sql(project: str, location: str, *, all_tables: bool = True) -> str:
+    """Dataset, table, rows, bytes, last data write of every live table of a project in one region.
+
+    Not of ``all_tables``: of those that are called one of ``@tables`` in one of ``@datasets``.
+    """
+    asked = "" if all_tables else "AND table_schema IN UNNEST(@datasets) AND table_name IN UNNEST(@tables)"
     return f"""
         SELECT table_schema, table_name, total_rows, total_logical_bytes, UNIX_MICROS(storage_last_modified_time)
         FROM {quoted(project, f"region-{location.lower()}")}.INFORMATION_SCHEMA.TABLE_STORAGE
-        WHERE NOT deleted"""
+        WHERE NOT deleted {asked}"""
 
 
 def read_table_state(row: Cells, project: str) -> tuple[TableRef, State]:
@@ -35,20 +39,22 @@ def read_table_state(row: Cells, project: str) -> tuple[TableRef, State]:
     return TableRef(project, dataset or "", table or ""), _state(state)
 
 
-def tables_sql(dataset: DatasetRef) -> str:
+def tables_sql(dataset: DatasetRef, *, all_tables: bool = True) -> str:
     """Every table of a dataset, whatever its kind, with its columns, partitioning, labels and other options.
 
+    Not of ``all_tables``: those that ``@tables`` names.
     The hidden column ``_PARTITIONTIME`` of an ingestion-time table is its partitioning column, but not one of its own.
     Columns differ by their places at least, so that no two of a table cancel each other out in the fingerprint.
     """
     schema = f"{quoted(dataset.project, dataset.dataset)}.INFORMATION_SCHEMA"
+    asked = "" if all_tables else "WHERE table_name IN UNNEST(@tables)"
     return f"""
         SELECT
           tables.table_name, tables.table_type, UNIX_MICROS(tables.creation_time),
           columns.own, columns.partition_column, columns.partition_type, columns.fingerprint, options.labels,
           options.description, options.friendly_name, options.require_filter, options.partition_days,
           options.kms_key_name, tables.default_collation_name
-        FROM {schema}.TABLES AS tables
+        FROM (SELECT * FROM {schema}.TABLES {asked}) AS tables
         LEFT JOIN (
           SELECT
             table_name,
@@ -58,7 +64,7 @@ def tables_sql(dataset: DatasetRef) -> str:
             BIT_XOR(IF(is_hidden = 'NO', FARM_FINGERPRINT(CONCAT(
               CAST(ordinal_position AS STRING), ' ', column_name, ' ', data_type, ' ', is_nullable
             )), NULL)) AS fingerprint
-          FROM {schema}.COLUMNS
+          FROM {schema}.COLUMNS {asked}
           GROUP BY table_name
         ) AS columns ON columns.table_name = tables.table_name
         LEFT JOIN (
@@ -70,7 +76,7 @@ def tables_sql(dataset: DatasetRef) -> str:
             MAX(IF(option_name = 'require_partition_filter', option_value, NULL)) AS require_filter,
             MAX(IF(option_name = 'partition_expiration_days', option_value, NULL)) AS partition_days,
             MAX(IF(option_name = 'kms_key_name', option_value, NULL)) AS kms_key_name
-          FROM {schema}.TABLE_OPTIONS
+          FROM {schema}.TABLE_OPTIONS {asked}
           GROUP BY table_name
         ) AS options ON options.table_name = tables.table_name"""
 

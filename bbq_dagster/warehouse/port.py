@@ -21,6 +21,7 @@ from bbq_dagster.core.inventory import Dataset, SourceTable, State, TableOptions
 from bbq_dagster.core.original import ExportedBackup
 from bbq_dagster.core.restore_choice import Past
 from bbq_dagster.core.retention import RetentionRecord
+from bbq_dagster.core.rto import RestoreTime
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.core.verification import Spent
 from bbq_dagster.core.versions import Copy, DatasetRecord, Version
@@ -76,11 +77,18 @@ class Warehouse(Protocol):
         Raises ``Permanent`` where we may not know: it is gone, or hidden from us.
         """
 
-    def table_states(self, project: str, location: str) -> Mapping[TableRef, State]:
-        """Rows, bytes and last data write of all live tables of ``project`` in ``location``: one query."""
+    def table_states(
+        self, project: str, location: str, only: Collection[TableRef] | None = None
+    ) -> Mapping[TableRef, State]:
+        """Rows, bytes and last data write of the live tables of ``project`` in ``location``: one query.
 
-    def list_tables(self, dataset: Dataset, states: Mapping[TableRef, State]) -> list[SourceTable]:
-        """All tables of every kind, with their state from ``states``: one query whatever their number.
+        Of all of them, or of these ``only``, and maybe of some that are called like one of these.
+        """
+
+    def list_tables(
+        self, dataset: Dataset, states: Mapping[TableRef, State], only: Collection[TableRef] | None = None
+    ) -> list[SourceTable]:
+        """Tables of every kind, all or these ``only``, with their state from ``states``: one query for any number.
 
         Raises rather than return a part of them: a page that fails is an error of the dataset, never "no tables".
         """
@@ -194,7 +202,7 @@ class Catalog(Protocol):
         """Whether there is a catalog with its table of events."""
 
     def take_snapshot(self, at: datetime) -> CatalogSnapshot:
-        """Keep the events as they are ``at`` an instant, for 30 days; of a day the first snapshot is kept."""
+        """Keep the events as they are ``at`` an instant, for some weeks; of a day the first snapshot is kept."""
 
     def snapshots(self) -> list[CatalogSnapshot]:
         """The snapshots that there are, newest first."""
@@ -202,11 +210,13 @@ class Catalog(Protocol):
     def read_back(self, snapshot: CatalogSnapshot) -> None:
         """Have all events of ``snapshot`` again, besides those that are there."""
 
-    def records(self, datasets: Collection[DatasetRef] | None) -> Mapping[DatasetRef, DatasetRecord]:
+    def records(
+        self, datasets: Collection[DatasetRef] | None, *, projects: Collection[str] | None = None
+    ) -> Mapping[DatasetRef, DatasetRecord]:
         """What is on record of each of these datasets (an empty record where nothing is): one query.
 
-        None: of every dataset that is on record; raises where there is no catalog. Of named datasets nothing is on
-        record before there is one.
+        None: of every dataset that is on record, in these ``projects`` if they are named; raises where there is no
+        catalog. Of named datasets nothing is on record before there is one.
         """
 
     def scan_records(
@@ -269,11 +279,24 @@ class Catalog(Protocol):
     def live_versions(self, datasets: Collection[DatasetRef] | None) -> list[Version]:
         """All live versions of these datasets, or of all on record, newest first: one query."""
 
-    def verifications(self, datasets: Collection[DatasetRef] | None) -> list[Event]:
-        """What ``fold_proofs`` needs of these datasets, or of all on record, without the fingerprints: one query."""
+    def verifications(
+        self, datasets: Collection[DatasetRef] | None, *, projects: Collection[str] | None = None
+    ) -> list[Event]:
+        """What ``fold_proofs`` needs of the live versions of these datasets, else projects, or of all: one query.
+
+        Without the fingerprints.
+        """
+
+    def restore_times(
+        self, datasets: Collection[DatasetRef] | None, *, projects: Collection[str] | None = None
+    ) -> list[RestoreTime]:
+        """How long the last drill and the last complete restore of each table took: one query. By table and way.
+
+        Of these datasets, else projects, or of all; nothing before there is a catalog.
+        """
 
     def verified_since(self, since: datetime) -> Spent:
-        """What verifications used up since then."""
+        """What verifications used up since then: one that could not look took its bytes, and no turn."""
 
     def history(
         self, datasets: Collection[DatasetRef] | None, *, limit: int, kinds: Collection[EventKind] | None = None

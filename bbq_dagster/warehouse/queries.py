@@ -50,6 +50,12 @@ class Queries:
         with explained(doing, *needs, self._may_run_jobs):
             yield from _cells(self._ask(sql, location, _config(parameters)))
 
+    def columns_of(self, table: str, *, location: str, doing: str, needs: Sequence[Need]) -> list[str]:
+        """What the columns of a quoted table are called; reads no row."""
+        with explained(doing, *needs, self._may_run_jobs):
+            answer = self._ask(f"SELECT * FROM {table}", location, bigquery.QueryJobConfig(dry_run=True))
+            return [field.name for field in answer.schema]
+
     def bytes_of(self, sql: str, *, location: str, doing: str, needs: Sequence[Need]) -> int:
         """How many bytes the query would read; reads none."""
         with explained(doing, *needs, self._may_run_jobs):

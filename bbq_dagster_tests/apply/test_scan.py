@@ -6,7 +6,9 @@ from datetime import timedelta
 import pytest
 
 from bbq_dagster.apply.backup import apply_backup
+from bbq_dagster.apply.recording import scan_events
 from bbq_dagster.apply.scan import ProjectScan, ScanProgress, Scope, scan_project, scan_projects
+from bbq_dagster.core.catalog import EventKind
 from bbq_dagster.core.changes import DatasetChanges
 from bbq_dagster.core.plan import DatasetFailure, ProjectFailure, Quota, plan_backup
 from bbq_dagster.core.tables import DatasetRef, TableRef
@@ -36,7 +38,7 @@ class World:
         *,
         select: Scope | None = None,
         only: Collection[DatasetRef] | None = None,
-        list_all_partitions_of: Collection[TableRef] = (),
+        tables: Collection[TableRef] | None = None,
     ) -> ProjectScan:
         self.calls.log.clear()
         return scan_project(
@@ -47,7 +49,7 @@ class World:
             backup_project="acme-backup",
             select=select,
             only=only,
-            list_all_partitions_of=list_all_partitions_of,
+            tables=tables,
         )
 
     def back_up(self) -> None:
@@ -110,12 +112,34 @@ def test_partitions_are_listed_of_tables_that_moved(world: World) -> None:
 
 def test_partitions_are_listed_where_they_are_asked_for(world: World) -> None:
     world.back_up()
-    scan = world.scan(list_all_partitions_of=[EVENTS])
+    scan = world.scan(only=[SALES], tables=[EVENTS])
 
-    (sales,) = [scanned.changes for scanned in scan.datasets if scanned.changes.inventory.dataset.ref == SALES]
+    (sales,) = [scanned.changes for scanned in scan.datasets]
     assert [name for name in world.calls.names() if name == "list_partitions"] == ["list_partitions"]
-    assert {change.unit.key for change in sales.changes} == {"orders", "events$20240131", "events$20240201"}
+    assert {change.unit.key for change in sales.changes} == {"events$20240131", "events$20240201"}
     assert sales.unlisted == ()
+
+
+def test_a_look_at_some_tables_does_not_say_that_others_are_gone(world: World) -> None:
+    world.back_up()
+    world.warehouse.delete_table(EVENTS)
+    scan = world.scan(only=[SALES], tables=[EVENTS])
+
+    (sales,) = [scanned.changes for scanned in scan.datasets]
+    assert not sales.inventory.is_whole
+    assert {gone.unit.table for gone in sales.vanished} == {EVENTS}
+    assert sales.changes == ()
+
+
+def test_a_look_at_some_tables_is_on_record_for_these_alone(world: World) -> None:
+    world.back_up()
+    world.warehouse.delete_table(EVENTS)
+    scan, now = world.scan(only=[SALES], tables=[EVENTS]), world.clock.now()
+    plan = plan_backup(scan.datasets, into="acme-backup", now=now, quota=Quota(100, 100))
+
+    events = list(scan_events(plan, at=now, run_id="run-2"))
+
+    assert {(event.event, event.unit.table) for event in events} == {(EventKind.VANISHED, EVENTS)}
 
 
 def test_datasets_that_are_left_out_have_a_reason_and_cost_nothing(world: World) -> None:

@@ -33,8 +33,12 @@ Bbq = Callable[..., Answer]
 
 @pytest.fixture
 def house(bigquery: LocalBigQuery, tmp_path: Path) -> House:
+    return furnished(bigquery, tmp_path)
+
+
+def furnished(bigquery: LocalBigQuery, folder: Path) -> House:
     """orders (2 rows), days (3 partitions), rain (empty) and a view."""
-    house = House.build(bigquery, tmp_path)
+    house = House.build(bigquery, folder)
     house.sql(f"CREATE TABLE `{SHOP}.sales.orders` AS SELECT n FROM UNNEST([1, 2]) AS n")
     house.sql(
         f"CREATE TABLE `{SHOP}.sales.days` PARTITION BY day AS"

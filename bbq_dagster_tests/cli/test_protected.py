@@ -30,7 +30,7 @@ def test_status_as_json_has_one_object_per_table(house: House, bbq: Bbq) -> None
     assert [list(status) for status in statuses] == 2 * [
         [
             *("table", "units", "rows", "size_bytes", "newest_at", "oldest_at", "gone", "failed", "unfinished"),
-            *("looked_at", "proven_at", "bad"),
+            *("looked_at", "proven_at", "bad", "flagged"),
         ]
     ]
     assert [(status["table"], status["units"]) for status in statuses] == [(DAYS, 3), (ORDERS, 1)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from bbq_dagster.core.tables import DatasetRef
-from bbq_dagster_tests.cli.conftest import Bbq
+from bbq_dagster.local.server import LocalBigQuery
+from bbq_dagster_tests.cli.conftest import Bbq, furnished
 from bbq_dagster_tests.e2e.house import SHOP, House
 
 ORDERS = f"{SHOP}.sales.orders"
@@ -15,7 +18,11 @@ RULES = "defaults: {policy: {retention: {keep_last: 1}}}\n"
 
 @pytest.fixture
 def shop(house: House) -> House:
-    """Three versions of orders, and settings that keep one; the clock of `bbq` is years ahead of that of the house."""
+    return three_versions(house)
+
+
+def three_versions(house: House) -> House:
+    """Of orders, and settings that keep one; the clock of `bbq` is years ahead of that of the house."""
     path = house.stack.settings.path
     text = path.read_text().replace("limits: {", "limits: {retention_max_scan_age_hours: 8760, ")
     path.write_text(RULES + text)
@@ -126,6 +133,13 @@ def test_status_says_when_a_dataset_was_last_looked_at(shop: House, bbq: Bbq) ->
     assert "last looked at" in bbq("status").out
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A shop that no test changes."""
+    with LocalBigQuery() as bigquery:
+        yield three_versions(furnished(bigquery, tmp_path_factory.mktemp("untouched")))
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -141,8 +155,10 @@ def test_status_says_when_a_dataset_was_last_looked_at(shop: House, bbq: Bbq) ->
         pytest.param(("retention", "plan", "--project", "nope"), "nope is not a source", id="no source"),
     ],
 )
-def test_what_makes_no_sense_is_refused(shop: House, bbq: Bbq, arguments: tuple[str, ...], expected: str) -> None:
-    answer = bbq(*arguments)
+def test_what_makes_no_sense_is_refused(
+    untouched: House, anywhere: Bbq, arguments: tuple[str, ...], expected: str
+) -> None:
+    answer = anywhere("--config", str(untouched.stack.settings.path), *arguments)
 
     assert answer.code == 2
     assert expected in answer.err

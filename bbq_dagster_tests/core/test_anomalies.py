@@ -28,6 +28,7 @@ from bbq_dagster_tests.core.strategies import (
     NOW,
     ORDERS,
     PLENTY,
+    SALES,
     Scan,
     a_partitioned_table,
     a_record,
@@ -147,13 +148,14 @@ def test_partitions_are_flagged_on_their_own_unless_they_are_many(count: int, ex
     assert [anomaly.target for anomaly in anomalies(emptier(count))] == expected
 
 
-def without(gone: int, of: int, *, expires: float | None = None) -> Scan:
+def without(gone: int, of: int, *, expires: float | None = None, rows: dict[int, int | None] | None = None) -> Scan:
+    """``events`` without the first ``gone`` of its partitions, which had 100 rows each where ``rows`` says no other."""
     units = days(of)
     table = a_partitioned_table(state=a_state(modified_at=MOVED))
     return a_scan(
         replace(table, options=TableOptions(partition_expiration_days=expires)),
         partitions=[UnitState(unit, a_state(100)) for unit in units[gone:]],
-        record=a_record(*(a_version(unit, rows=100) for unit in units)),
+        record=a_record(*(a_version(unit, rows=(rows or {}).get(day, 100)) for day, unit in enumerate(units))),
     )
 
 
@@ -163,10 +165,23 @@ def without(gone: int, of: int, *, expires: float | None = None) -> Scan:
         pytest.param(without(5, of=10), [], id="half of the rows is not more than half"),
         pytest.param(without(6, of=10), ["6 partitions gone, with 600 of 1,000 rows"], id="more than half"),
         pytest.param(without(6, of=10, expires=4), [], id="partitions that expire by themselves"),
+        pytest.param(without(1, of=1), ["1 partition gone, with 100 of 100 rows"], id="as many as the smallest table"),
+        pytest.param(without(2, of=2, rows={0: 99, 1: None}), [], id="an unknown number does not make a table larger"),
+        pytest.param(without(6, of=11, rows={0: None}), [], id="an unknown number is no loss"),
     ],
 )
 def test_a_table_whose_partitions_vanished_is_flagged(scan: Scan, expected: list[str]) -> None:
     assert reasons(scan) == expected
+
+
+def test_vanished_partitions_flag_their_table_and_the_first_of_them_names_the_loss() -> None:
+    scan = without(6, of=10)
+    (anomaly,) = anomalies(scan)
+
+    assert (anomaly.target, anomaly.cause) == (
+        EVENTS.unit(),
+        f"without {scan.record.latest[days(10)[0]].version_id}",
+    )
 
 
 # Holds
@@ -220,16 +235,26 @@ def test_a_table_releases_what_is_flagged_of_its_partitions() -> None:
 
 
 @pytest.mark.parametrize(
-    "names",
+    ("names", "expected"),
     [
-        pytest.param([str(ORDERS)], id="of a table that is not flagged"),
-        pytest.param([str(EVENTS), "nope"], id="one of several is unknown"),
-        pytest.param([], id="no name"),
+        pytest.param([str(ORDERS)], str(ORDERS), id="of a table that is not flagged"),
+        pytest.param([str(EVENTS), "nope", "b"], "b, nope", id="two of several are unknown"),
+        pytest.param([""], "nothing", id="an empty name"),
+        pytest.param([], "nothing", id="no name"),
     ],
 )
-def test_a_name_of_nothing_flagged_releases_nothing(names: list[str]) -> None:
-    with pytest.raises(Refused, match="nothing was released"):
-        chosen_anomalies([anomaly.hold(since=NOW) for anomaly in anomalies(emptier(3))], names)
+def test_a_name_of_nothing_flagged_releases_nothing(names: list[str], expected: str) -> None:
+    holds = [anomaly.hold(since=NOW) for anomaly in anomalies(emptier(3))]
+    with pytest.raises(Refused) as refused:
+        chosen_anomalies([*holds, replace(holds[0], target=str(SALES.table("plain")))], names)
+
+    assert str(refused.value) == (
+        f"{expected}: not flagged, nothing was released\nHINT: `bbq anomaly list` shows what is"
+    )
+
+
+def test_an_anomaly_has_the_same_hold_in_every_release() -> None:
+    assert Anomaly(ORDERS.unit(), "10 rows", "v1").hold(since=NOW).hold_id == "b2a2c28bdbdb"
 
 
 @pytest.mark.parametrize(

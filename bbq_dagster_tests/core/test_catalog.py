@@ -25,12 +25,13 @@ from bbq_dagster.core.catalog import (
     table_settled,
     vanished,
     version_created,
+    version_found,
     version_of,
 )
 from bbq_dagster.core.changes import Change, Vanished, Verdict
 from bbq_dagster.core.naming import copy_id, version_id
 from bbq_dagster.core.tables import Unit
-from bbq_dagster.core.versions import Absence, Copy, DatasetRecord
+from bbq_dagster.core.versions import Absence, Copy, DatasetRecord, Version
 from bbq_dagster_tests.core.strategies import (
     CAPTURED,
     CREATED,
@@ -43,6 +44,7 @@ from bbq_dagster_tests.core.strategies import (
     a_copy,
     a_partitioned_table,
     a_state,
+    a_version,
     days,
 )
 
@@ -242,6 +244,32 @@ def test_versions_of_one_whole_table_copy_have_an_id_each() -> None:
     assert all(version.whole_table for version in versions)
 
 
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        pytest.param(created(PARTITION)[0], "acme-shop.sales.events$20240101", id="a partition"),
+        pytest.param(an_emptied(ORDERS.unit()), "acme-shop.sales.orders", id="a table"),
+        pytest.param(EVERY_KIND[0], "acme-shop.sales", id="a dataset"),
+    ],
+)
+def test_an_event_is_about_a_unit_or_a_dataset(event: Event, expected: str) -> None:
+    assert event.subject == expected
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        pytest.param(replace(a_version(FIRST), whole_table=True, recorded_at=NOW, run_id="run"), id="a partition"),
+        pytest.param(replace(a_version(ORDERS.unit()), recorded_at=NOW, run_id="run"), id="a table"),
+    ],
+)
+def test_a_version_that_was_found_reads_back_as_what_was_read_off_its_backup_table(version: Version) -> None:
+    event = version_found(version, at=NOW, run_id="run")
+
+    assert version_of(event) == replace(version, source_created_at=None, job_id="")
+    assert event.partitioned is (version.unit == FIRST)
+
+
 # The record
 
 
@@ -362,6 +390,36 @@ def test_the_newest_settlement_of_a_table_counts() -> None:
     older = table_settled(a_partitioned_table(state=a_state(rows=10)), at=NOW, run_id="run")
 
     assert fold_record([newer, older]).settled == {EVENTS: (CREATED, a_state(rows=20))}
+
+
+def a_deleted(of: Event, *, at: datetime) -> Event:
+    return replace(of, event=EventKind.VERSION_DELETED, recorded_at=at)
+
+
+@pytest.mark.parametrize(
+    ("deleted_at", "expected"),
+    [
+        pytest.param([], True, id="never deleted"),
+        pytest.param([NOW - MINUTE], True, id="brought back since"),
+        pytest.param([NOW], False, id="deleted in the instant it was recorded"),
+        pytest.param([NOW + MINUTE], False, id="deleted"),
+        pytest.param([NOW + MINUTE, NOW - MINUTE], False, id="deleted again after it was brought back"),
+    ],
+)
+def test_of_a_version_the_newest_word_counts(deleted_at: list[datetime], expected: bool) -> None:
+    (event,) = created(ONE)
+    record = fold_record([event, *(a_deleted(event, at=at) for at in deleted_at)])
+
+    assert (ORDERS.unit() in record.latest) is expected
+
+
+def test_a_version_that_was_deleted_leaves_an_earlier_one_and_no_unfinished_copy() -> None:
+    earlier = replace(created(ONE, captured_at=CAPTURED)[0], version_id="earlier")
+    (event,) = created(ONE)
+    record = fold_record([earlier, *planned(ONE), event, a_deleted(event, at=NOW + MINUTE)])
+
+    assert record.latest == {ORDERS.unit(): version_of(earlier)}
+    assert record.unfinished == ()
 
 
 def test_unfinished_copies_are_in_the_order_of_their_ids() -> None:

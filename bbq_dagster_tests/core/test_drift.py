@@ -14,12 +14,14 @@ from bbq_dagster.core.drift import (
     BackupSide,
     CatalogSide,
     Drift,
+    Finding,
     Kind,
     LetLive,
     MarkLost,
     Repetition,
     catalog_is_gone,
     find_drift,
+    render_drift,
     render_repair,
 )
 from bbq_dagster.core.found import FoundDataset, FoundTable
@@ -145,6 +147,34 @@ def test_what_could_not_be_looked_at_is_not_judged() -> None:
     assert not outcome.is_none
 
 
+STOCK = DatasetRef("acme-shop", "stock")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "of_sales", "of_stock"),
+    [
+        pytest.param(Drift((Finding(Kind.REPEATED, "a", "b", SALES),)), 1, 0, id="of its source alone"),
+        pytest.param(Drift((Finding(Kind.CATALOG_GONE, "a", "b"),)), 1, 1, id="of nobody in particular: of each"),
+        pytest.param(Drift(unseen={BACKUPS: "no"}), 1, 0, id="not looked at: of the source that its name tells"),
+        pytest.param(Drift(unseen={DatasetRef("acme-backup", "old"): "no"}), 1, 1, id="not looked at, name tells none"),
+    ],
+)
+def test_what_is_found_counts_for_the_datasets_that_it_may_be_about(
+    outcome: Drift, of_sales: int, of_stock: int
+) -> None:
+    about = [outcome.of(dataset) for dataset in (SALES, STOCK)]
+
+    assert [len(one.findings) + len(one.unseen) for one in about] == [of_sales, of_stock]
+    assert [one.is_none for one in about] == [of_sales == 0, of_stock == 0]
+
+
+def test_a_copy_that_expires_is_of_the_source_that_is_on_record_of_it() -> None:
+    theirs = FoundDataset(BACKUPS, LOCATION, None, (found(ONE, expires=True),))
+    outcome = find_drift(CatalogSide((RetentionRecord(SALES, (ONE,)),)), BackupSide((theirs,)))
+
+    assert [(finding.kind, finding.source) for finding in outcome.findings] == [(Kind.EXPIRES, SALES)]
+
+
 def test_tables_of_a_dataset_that_is_not_ours_are_compared_and_never_adopted() -> None:
     theirs = FoundDataset(BACKUPS, LOCATION, None, (found(ONE), found(*DAYS)))
     outcome = find_drift(CatalogSide((RetentionRecord(SALES, (replace(ONE, rows=4),)),)), BackupSide((theirs,)))
@@ -205,14 +235,134 @@ def test_the_digest_stands_for_what_would_be_done() -> None:
     assert lost.digest == drift([ONE], []).digest
     with pytest.raises(Refused, match="nothing was changed"):
         lost.refuse_unless_approved(expiring.digest)
+    lost.refuse_unless_approved(lost.digest)
+
+
+# In words
+
+MIXED = drift(
+    [ONE, DAYS[1]],
+    [
+        found(*DAYS, expires=True),
+        found(ONE, ref=BACKUPS.table("mine")),
+        found(ONE, ref=BACKUPS.table("view"), kind="VIEW"),
+    ],
+)
 
 
 def test_a_repair_in_words() -> None:
-    outcome = drift([ONE], [found(*DAYS, expires=True)])
+    days = DAYS[0].table
 
-    assert render_repair(outcome).splitlines()[0] == (
-        f"repair plan: 2 to adopt, 1 to record as lost, 1 to let live; digest {outcome.digest}"
+    assert (
+        render_repair(MIXED)
+        == f"""\
+repair plan: 1 to adopt, 1 to record as lost, 1 to let live; digest a74d07a5b4f86b93
+
+let live:
+  {days}
+
+adopt:
+  {DAYS[0].place} as a version of {DAYS[0].unit}
+
+record as lost:
+  {ONE.unit} of 2026-01-22 02:15 ({ONE.version_id})
+
+left to you:
+  foreign table: {BACKUPS}.mine: it is no backup table by its name (base table): somebody made it by hand
+  foreign table: {BACKUPS}.view: it is no backup table by its name (view): somebody made it by hand"""
     )
+
+
+def test_a_drift_in_words_has_the_worst_first_and_its_first_lines_of_each_kind() -> None:
+    unseen = {DatasetRef("acme-backups", "denied"): "denied", DatasetRef("acme-backups", "slow"): "no answer"}
+    shown = render_drift(replace(MIXED, unseen=unseen), limit=1)
+
+    assert (
+        shown
+        == f"""\
+2 versions on record, 3 backup tables found: 5 findings
+
+record without copy:
+  {ONE.unit} of 2026-01-22 02:15 ({ONE.version_id}): its backup table {ONE.table} is not there
+
+expires:
+  {DAYS[0].table}: it has an expiration that BigQuery would delete it by
+
+copy without record:
+  {DAYS[0].table}: it holds 1 partition of {EVENTS}, and no version is on record
+
+foreign table:
+  {BACKUPS}.mine: it is no backup table by its name (base table): somebody made it by hand
+  … and 1 more
+
+not looked at:
+  acme-backups.denied: denied
+  … and 1 more"""
+    )
+
+
+def test_where_all_agrees_the_words_are_one_line() -> None:
+    assert str(drift([ONE], [found(ONE)])) == "1 version on record, 1 backup table found: they agree"
+
+
+@pytest.mark.parametrize(
+    ("versions", "tables", "expected"),
+    [
+        pytest.param([ONE], [], f"its backup table {ONE.table} is not there", id="no table"),
+        pytest.param(DAYS[:1], [found(DAYS[1])], f"its backup table has no rows at {DAYS[0].place}", id="no rows"),
+        pytest.param(
+            [replace(ONE, rows=3000)],
+            [found(replace(ONE, rows=2000))],
+            f"{ONE.place} has 2,000 rows, the record says 3,000",
+            id="rows",
+        ),
+        pytest.param(
+            [replace(ONE, size_bytes=3000)],
+            [found(replace(ONE, size_bytes=2000))],
+            f"{ONE.place} has 2,000 bytes, the record says 3,000",
+            id="bytes",
+        ),
+        pytest.param(
+            [replace(ONE, version_id="x")], [found(ONE)], f"its id is not that of its place {ONE.place}", id="wrong id"
+        ),
+        pytest.param(
+            [replace(ONE, unit=EVENTS.unit())],
+            [found(ONE)],
+            f"its place {ONE.place} holds backups of another table",
+            id="wrong place",
+        ),
+        pytest.param(
+            [ONE],
+            [found(ONE, description=f"Backup of {EVENTS}")],
+            f"its description says that it is a backup of {EVENTS}, its name says {ORDERS}",
+            id="wrong description",
+        ),
+        pytest.param([], [found(ONE)], f"it holds {ORDERS}, and no version is on record", id="no record"),
+        pytest.param(
+            [],
+            [found(*DAYS)],
+            f"it holds 2 partitions of {EVENTS}, and no version is on record",
+            id="no record of partitions",
+        ),
+        pytest.param(
+            [],
+            [found(ONE, ref=BACKUPS.table("undelete-orders"))],
+            "an undelete that was stopped has left it: the same undelete, run again, removes it",
+            id="left by an undelete",
+        ),
+    ],
+)
+def test_each_disagreement_has_its_words(
+    versions: list[StoredVersion], tables: list[FoundTable], expected: str
+) -> None:
+    assert drift(versions, tables).findings[0].words == expected
+
+
+def test_a_table_by_hand_that_the_catalog_knows_is_compared_and_not_foreign() -> None:
+    place = BACKUPS.table("by_hand").unit()
+    version = replace(ONE, table=place.table, version_id=version_id(place))
+
+    assert drift([version], [found(version)]).is_none
 
 
 # What holds for any damage

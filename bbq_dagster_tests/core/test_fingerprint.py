@@ -29,6 +29,10 @@ def test_what_is_written_is_what_is_read() -> None:
     assert [Fingerprint.parse(str(one)) for one in (FIVE, odd)] == [FIVE, odd]
 
 
+def test_no_rows_have_sums_of_nothing() -> None:
+    assert Fingerprint.of_nothing(LAYOUT) == Fingerprint(0, LAYOUT.schema, "0", (("n", "0"), ("name", "0")))
+
+
 def test_what_was_not_written_by_us_is_refused() -> None:
     with pytest.raises(Refused):
         Fingerprint.parse('{"rows": "many"}')
@@ -97,3 +101,15 @@ def test_many_columns_are_counted_after_the_first_five() -> None:
     now = replace(before, whole="2", columns=tuple((name, "2") for name, _ in columns))
 
     assert str(difference(before, now)).endswith("in columns c0, c1, c2, c3, c4 and 3 more")
+
+
+def test_five_columns_are_all_named() -> None:
+    columns = tuple((f"c{number}", "1") for number in range(5))
+    before = Fingerprint(1, "s", "1", columns)
+    now = replace(before, whole="2", columns=tuple((name, "2") for name, _ in columns))
+
+    assert str(difference(before, now)).endswith("in columns c0, c1, c2, c3, c4")
+
+
+def test_names_are_written_as_they_are() -> None:
+    assert '["ü","2"]' in str(replace(FIVE, columns=(("ü", "2"),)))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbq_dagster.core.inventory import Dataset, LeftOut, SourceTable, State, take_inventory
+from bbq_dagster.core.inventory import Dataset, LeftOut, SourceTable, State, TableShape, take_inventory
 from bbq_dagster.core.tables import TableRef
 from bbq_dagster_tests.core.strategies import (
     ORDERS,
@@ -132,6 +132,25 @@ def test_a_table_knows_how_it_is_partitioned(table: SourceTable, expected: tuple
     kinds = (table.is_partitioned, table.is_partitioned_by_ingestion_time, table.is_partitioned_by_range)
 
     assert kinds == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        pytest.param(TableShape("BASE TABLE", ()), (False, False), id="not partitioned"),
+        pytest.param(TableShape("BASE TABLE", (), "day", "DATE"), (True, False), id="by a date column"),
+        pytest.param(TableShape("BASE TABLE", (), "id", "INT64"), (True, True), id="by integer range"),
+    ],
+)
+def test_a_shape_knows_how_it_is_partitioned(shape: TableShape, expected: tuple[bool, bool]) -> None:
+    assert (shape.is_partitioned, shape.is_partitioned_by_range) == expected
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_an_inventory_says_whether_it_is_of_all_tables(is_whole: bool) -> None:
+    inventory = take_inventory(a_dataset(), [], exclusion=nothing_excluded, is_whole=is_whole)
+
+    assert inventory.is_whole is is_whole
 
 
 _TABLES = st.lists(

@@ -22,6 +22,8 @@ def figures() -> dict[str, dict[tuple[str, ...], float]]:
             Violation(Sli.UNPROTECTED, ORDERS.unit(), "since yesterday"),
             Violation(Sli.UNPROTECTED, EVENTS.unit("20240101"), "since yesterday"),
             Violation(Sli.NOT_LOOKED_AT, DatasetRef(LAB, "d"), "denied"),
+            Violation(Sli.NOT_LOOKED_AT, LAB, "denied"),
+            Violation(Sli.NOT_LOOKED_AT, "acme-other", "denied"),
         ),
         rpos=(TableRpo(ORDERS, 1, NOW - HOUR, HOUR), TableRpo(EVENTS, 1, None, None)),
     )
@@ -30,7 +32,7 @@ def figures() -> dict[str, dict[tuple[str, ...], float]]:
         projects=[SHOP, LAB],
         statuses=[status],
         drill_times={SALES: HOUR, DatasetRef(SHOP, "crm"): 2 * HOUR},
-        looks={SALES: NOW - timedelta(minutes=1)},
+        looks={SALES: NOW - timedelta(minutes=1), DatasetRef("acme-other", "d"): NOW},
         flagged=[Hold(str(ORDERS), "anomaly gate", "10 rows", NOW)],
     )
     return {figure.name: dict(figure.samples) for figure in measured}
@@ -55,5 +57,5 @@ def test_every_indicator_of_every_project_has_a_figure() -> None:
     assert len(violations) == 2 * len(Sli)
     assert {key: number for key, number in violations.items() if number} == {
         (SHOP, "unprotected"): 2,
-        (LAB, "not looked at"): 1,
+        (LAB, "not looked at"): 2,
     }

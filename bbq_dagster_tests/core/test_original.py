@@ -123,6 +123,14 @@ def test_a_backup_dataset_tells_the_source_project(dataset: str, location: str, 
             [],
             id="the name says another partition",
         ),
+        pytest.param(copy_of(unit("sales.orders_")), {}, ["sales.orders_"], id="a table has a name"),
+        pytest.param(
+            copy_of(unit("sales.t"), name="20190203_040506_acme_shop_größe_a"),
+            {},
+            [],
+            id="a dataset has letters of ASCII",
+        ),
+        pytest.param(copy_of(unit("sales.größe")), {}, ["sales.größe"], id="a table has any letters"),
         pytest.param(copy_of(unit(f"sales.{LONG}")), {}, [], id="a name that was cut"),
         pytest.param(copy_of(unit("sales.t"), name="mine"), {}, [], id="a table of somebody"),
         pytest.param(copy_of(unit("sales.t"), name="20191399_000000_acme_shop_a_b"), {}, [], id="no time"),
@@ -190,6 +198,28 @@ def test_the_digest_stands_for_the_versions() -> None:
     assert plan.digest != adopt(copy_of(unit("sales.customers"))).digest
     with pytest.raises(Refused, match="nothing was adopted"):
         plan.refuse_unless_approved("other")
+    plan.refuse_unless_approved(plan.digest)
+
+
+def test_the_plan_in_words() -> None:
+    whole = copy_of(unit("sales.hours"), partitions=("2019010101", "2019010102"))
+    elsewhere = DatasetRef(VAULT, "2019_05_EU_acme_lab")
+    dataset = FoundDataset(whole.ref.in_dataset, "EU", None, (copy_of(unit("sales.a_b_c_d_e")), whole))
+    plan = plan_adoption([dataset], on_record=(), known=Known(), unseen={elsewhere: "denied"})
+
+    assert str(plan).splitlines() == [
+        f"adoption plan: 2 versions (60 B) of 1 table; 0 on record already, 1 unclear; digest {plan.digest}",
+        "",
+        "adopt:",
+        "  acme-shop.sales.hours: 2 versions since 2019-02-03",
+        "",
+        "unclear, left alone:",
+        f"  {VAULT}.2019_05_EU_acme_shop.20190203_040506_acme_shop_sales_a_b_c_d_e:"
+        " its name can be that of sales.a_b_c_d_e or sales_a.b_c_d_e or sales_a_b.c_d_e or others",
+        "",
+        "not looked at:",
+        f"  {elsewhere}: denied",
+    ]
 
 
 _ids = st.from_regex(r"[a-z]{1,3}(_[a-z]{1,3}){0,2}", fullmatch=True)

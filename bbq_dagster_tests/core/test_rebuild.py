@@ -151,6 +151,7 @@ def test_the_digest_stands_for_the_versions() -> None:
     assert plan.digest == planned(a_found()).digest != planned().digest
     with pytest.raises(Refused, match="nothing was recorded"):
         plan.refuse_unless_approved("other")
+    plan.refuse_unless_approved(plan.digest)
 
 
 def test_the_plan_in_words() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bbq_dagster.core.inventory import UnitState
-from bbq_dagster.core.plan import BackupPlan, DatasetFailure, Quota, plan_backup
+from bbq_dagster.core.plan import BackupPlan, DatasetFailure, ProjectFailure, Quota, plan_backup
 from bbq_dagster.core.render import plan_as_json, render_plan, summary
 from bbq_dagster.core.tables import NULL_PARTITION, UNPARTITIONED, DatasetRef
 from bbq_dagster_tests.core.strategies import (
@@ -91,6 +92,30 @@ def test_an_empty_plan_is_its_summary_alone() -> None:
         "plan of 2026-02-01 02:15 UTC: 0 units by 0 copy jobs into 0 backup tables; 0 unchanged, 0 not now,"
         " 0 emptied, 0 vanished, 0 left out; about 0 API calls"
     )
+
+
+def test_what_could_not_be_looked_at_is_counted_and_named() -> None:
+    plan = replace(
+        planned(a_scan()),
+        failures=(DatasetFailure(SALES, "access denied"),),
+        projects_failed=(ProjectFailure("acme-web", "no such project"), ProjectFailure("acme-x", "denied")),
+    )
+
+    assert ", 1 dataset not looked at, 2 projects not looked at; about" in summary(plan)
+    assert str(plan).splitlines()[1:] == [
+        "",
+        "not looked at:",
+        "  acme-web: no such project",
+        "  acme-x: denied",
+        "  acme-shop.sales: access denied",
+    ]
+    assert not plan.is_complete
+
+
+def test_a_plan_is_complete_where_all_was_looked_at() -> None:
+    assert planned(a_scan()).is_complete
+    assert not replace(planned(a_scan()), failures=(DatasetFailure(SALES, "access denied"),)).is_complete
+    assert not replace(planned(a_scan()), projects_failed=(ProjectFailure("acme-x", "denied"),)).is_complete
 
 
 def test_one_is_not_plural() -> None:

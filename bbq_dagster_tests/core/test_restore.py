@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bbq_dagster.core.inventory import TableOptions
 from bbq_dagster.core.plan import Quota
-from bbq_dagster.core.restore import RestorePlan, copy_jobs_fault
-from bbq_dagster.core.restore_render import read_plan, render_restore, write_plan
+from bbq_dagster.core.restore import RestorePlan, World, backup_tables_of, copy_jobs_fault, plan_restore, targets_of
+from bbq_dagster.core.restore_render import read_plan, render_restore, summary, write_plan
 from bbq_dagster.core.restore_request import (
     Create,
     OnExisting,
@@ -25,6 +25,7 @@ from bbq_dagster.core.restore_request import (
 from bbq_dagster.core.tables import NULL_PARTITION, UNPARTITIONED, DatasetRef
 from bbq_dagster.errors import Refused
 from bbq_dagster_tests.core.restoring import (
+    BACKUPS,
     BY_DAY,
     EVENTS,
     FLAT,
@@ -98,6 +99,43 @@ def test_a_new_table_takes_as_few_jobs_as_possible(story: Story, expected: list[
 
     assert plan.conflicts == ()
     assert jobs_of(plan) == expected
+
+
+def test_a_base_that_holds_more_than_all_that_is_wanted_gives_the_rest_away() -> None:
+    plan = events(ALL_TWELVE, **{"20251231": 9}).plan(a_request(target=INTO_LAB))
+
+    assert jobs_of(plan) == ["events-1 -> events, without 20251231"]
+    assert plan.tables[0].how == "one copy job for 12 partitions, 1 other that came along removed"
+
+
+def test_what_is_wrong_with_the_request_is_all_that_a_plan_says() -> None:
+    plan = events(ALL_TWELVE).plan(a_request(f"{SALES}.lost", target=INTO_LAB))
+
+    assert plan.tables == ()
+    assert plan.conflicts == events(ALL_TWELVE).choose(a_request(f"{SALES}.lost")).faults != ()
+
+
+def test_a_plan_names_what_it_reads_and_what_it_writes() -> None:
+    request = a_request(target=INTO_LAB)
+    choice = events({"20260101": 1, "20260102": 1}, {"20260103": 1}).choose(request)
+
+    assert targets_of(request, choice) == (LAB_EVENTS,)
+    assert backup_tables_of(choice) == ((BACKUPS.table("events-1"), "EU"), (BACKUPS.table("events-2"), "EU"))
+
+
+FLAWED = "version events$20260101@1 of acme-shop.sales.events$20260101 is bad: 2 rows fewer."
+ON_REQUEST = " It is restored only if asked for: restore an older one by its id, or this one with --even-if-bad"
+
+
+@pytest.mark.parametrize(("even_if_bad", "expected"), [(False, [f"{FLAWED}{ON_REQUEST}"]), (True, [])])
+def test_a_version_that_is_bad_is_restored_only_if_asked_for(even_if_bad: bool, expected: list[str]) -> None:
+    story = events({"20260101": 1, "20260102": 1})
+    request = a_request(target=INTO_LAB, even_if_bad=even_if_bad)
+    flaws = {"events$20260101@1": "2 rows fewer", "events$20260101@0": "an older one"}
+    world = World(story.locations, story.tables)
+    plan = plan_restore(request, story.choose(request), world, may_write=(LAB,), now=at(10), flaws=flaws)
+
+    assert list(plan.conflicts) == expected
 
 
 def test_what_lies_over_the_base_waits_for_it() -> None:
@@ -201,6 +239,10 @@ def cut_short(story: Story) -> None:
     story.versions[0] = replace(story.versions[0], rows=6)
 
 
+def in_two_locations(story: Story) -> None:
+    story.back_up(1, SALES.table("refunds"), 3, location="US")
+
+
 def nothing(_: Story) -> None:
     return None
 
@@ -216,6 +258,12 @@ def nothing(_: Story) -> None:
         pytest.param(missing_column, {}, "the column note is STRING in the version, not there", id="column missing"),
         pytest.param(no_backup_table, {}, "orders-1 is not there", id="backup table is gone"),
         pytest.param(cut_short, {}, "orders-1 has 5 rows, its version has 6", id="backup table is not what it was"),
+        pytest.param(
+            in_two_locations,
+            {},
+            "versions in eu, us cannot go into one dataset, acme-lab.sales",
+            id="a new dataset is in one location",
+        ),
         pytest.param(nothing, {"create": Create.NEVER}, "dataset acme-lab.sales does not exist", id="create never"),
         pytest.param(nothing, {"target": Target(project="acme-evil")}, "acme-evil is neither", id="forbidden project"),
         pytest.param(
@@ -328,6 +376,31 @@ EXPIRING = TableOptions(partition_expiration_days=5)
 
 
 @pytest.mark.parametrize(
+    ("partition", "expected"),
+    [
+        pytest.param("20260106", False, id="a day, as old as it may be"),
+        pytest.param("20260105", True, id="a day, older"),
+        pytest.param("2026010523", True, id="an hour, older"),
+        pytest.param("2026010600", False, id="an hour, as old as it may be"),
+        pytest.param("202601", True, id="a month that began before"),
+        pytest.param("202602", False, id="a month to come"),
+        pytest.param("2026", True, id="a year that began before"),
+        pytest.param("2027", False, id="a year to come"),
+        pytest.param("7", False, id="a number"),
+        pytest.param("-2000", False, id="a number below zero"),
+        pytest.param(NULL_PARTITION, False, id="no time"),
+    ],
+)
+def test_a_partition_that_expires_at_once_is_warned_of(partition: str, expected: bool) -> None:
+    story = Story()
+    story.back_up(1, EVENTS, {partition: 1}, options=EXPIRING)
+
+    (table,) = story.plan(a_request(target=INTO_LAB, keep_partition_expiration=True)).tables
+
+    assert table.notes == expected * ("WARNING: 1 partitions are older than 5 days and expire at once",)
+
+
+@pytest.mark.parametrize(
     ("keep", "days", "note"),
     [
         pytest.param(False, None, "its partitions expired after 5 days: left off, they stay", id="not asked for"),
@@ -435,6 +508,16 @@ def test_the_plan_in_words(plan: Any, request: pytest.FixtureRequest) -> None:
     name = request.node.callspec.id
 
     assert render_restore(plan(), quota=Quota(88_000, 100_000)) + "\n" == (GOLDENS / f"{name}.txt").read_text()
+
+
+def test_a_plan_in_one_line() -> None:
+    plan = events(ALL_TWELVE).plan(a_request(as_of=at(9), target=INTO_LAB))
+
+    assert summary(plan) == (
+        f"{plan.restore_id}: as of 2026-01-10 12:00 UTC; 1 table (1 to create), 12 units by 1 copy job, 120 rows,"
+        " 1.2 KiB; 0 rows overwritten, 0 left out, 0 conflicts; about 0:00:10"
+    )
+    assert str(plan) == render_restore(plan)
 
 
 BACKUP_RUNS = st.lists(

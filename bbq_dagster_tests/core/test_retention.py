@@ -202,6 +202,22 @@ def test_a_target_that_names_nothing_is_refused(target: str) -> None:
         check_target(target)
 
 
+def test_a_pattern_that_names_nothing_is_refused_with_a_hint() -> None:
+    with pytest.raises(Refused) as refused:
+        check_target("sales.*")
+
+    assert str(refused.value) == (
+        "not a pattern for tables: 'sales.*'\nHINT: write project.dataset.table, with * for any text, in quotes"
+    )
+
+
+@pytest.mark.parametrize(
+    "target", ["3kq7zr5n2v6w4hxa", str(ORDERS), f"{EVENTS}$20240101", "acme-shop.sales.e*", "acme-shop.*.*", "a.b.[c]?"]
+)
+def test_a_target_is_a_version_a_table_a_partition_or_a_pattern(target: str) -> None:
+    check_target(target)
+
+
 # Deletions that were begun
 
 
@@ -247,6 +263,18 @@ def test_more_than_a_share_of_bytes_needs_approval() -> None:
     plan = planned(a_retention_record(*days_ago(1), *days_ago(2, rows=300)), breaker=Breaker(1, 0.5))
 
     assert plan.tripped == ("it would delete 3,000 of 3,030 bytes, more than 50% in one run",)
+
+
+def test_the_bytes_of_all_that_is_deleted_add_up() -> None:
+    plan = planned(a_retention_record(*days_ago(1), *days_ago(2, 3, rows=100)), breaker=Breaker(1, 0.5))
+
+    assert plan.tripped == ("it would delete 2,000 of 2,030 bytes, more than 50% in one run",)
+
+
+def test_a_unit_that_nothing_is_left_of_is_told_in_order() -> None:
+    plan = planned(a_retention_record(departed=frozenset({ORDERS.unit(), EVENTS.unit("20240101")})))
+
+    assert plan.departed == (EVENTS.unit("20240101"), ORDERS.unit())
 
 
 def test_the_digest_of_the_very_plan_releases_the_breaker() -> None:

@@ -14,8 +14,9 @@ from bbq_dagster.core.retention_policy import (
     merge_rules,
     parse_duration,
 )
+from bbq_dagster.core.retention_rules import StoredVersion
 from bbq_dagster.errors import Refused
-from bbq_dagster_tests.builders import NOW
+from bbq_dagster_tests.builders import BACKUPS, EVENTS, NOW, a_version
 from bbq_dagster_tests.core.retention_cases import days_ago, fates, kept, stored
 
 SECOND = timedelta(seconds=1)
@@ -256,3 +257,17 @@ def test_levels_are_merged_field_by_field() -> None:
 
 def test_where_no_level_says_anything_there_is_no_retention() -> None:
     assert merge_rules([(RetentionRules(), "defaults")]) == (None, ())
+
+
+def test_of_a_version_retention_knows_what_is_on_record() -> None:
+    unit = EVENTS.unit("20240101")
+
+    assert StoredVersion.of(a_version(unit, version_id="v", whole_table=True)) == StoredVersion(
+        version_id="v",
+        unit=unit,
+        table=BACKUPS.table("events-1"),
+        captured_at=NOW - DAY,
+        rows=3,
+        size_bytes=30,
+        whole_table=True,
+    )

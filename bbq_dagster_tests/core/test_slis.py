@@ -138,7 +138,16 @@ def test_what_could_not_be_looked_at_is_a_violation() -> None:
         Violation(Sli.NOT_LOOKED_AT, SALES, "denied"),
     )
     assert [v.subject for v in report.of(DatasetRef("acme-lab", "any"), Sli.NOT_LOOKED_AT)] == ["acme-lab"]
+    assert [v.subject for v in report.of(SALES, Sli.NOT_LOOKED_AT)] == [SALES]
+    assert list(report.of(DatasetRef("acme-shop", "web"), Sli.NOT_LOOKED_AT)) == []
     assert not report.ok
+
+
+def test_a_violation_of_a_table_is_one_of_its_dataset() -> None:
+    violation = Violation(Sli.UNPROTECTED, ORDERS.unit(), "written long ago")
+
+    assert violation.is_of(SALES)
+    assert not violation.is_of(DatasetRef("acme-shop", "web"))
 
 
 def test_the_rpo_of_a_table_is_the_age_of_its_oldest_version_that_is_not_the_newest_state() -> None:

@@ -68,6 +68,7 @@ def test_the_past_of_a_table_is_named_in_milliseconds() -> None:
     millis = int((NOW - HOUR - MINUTE).timestamp() * 1000)
 
     assert plan.tables[0].past.table.table == f"{CREATED.backup_table}@{millis}"
+    assert (plan.tables[0].source, plan.tables[0].location) == (ORDERS, "EU")
     assert str(plan.tables[0].table) == f"{CREATED.backup_project}.{CREATED.backup_dataset}.{CREATED.backup_table}"
 
 
@@ -106,11 +107,6 @@ def test_a_special_partition_needs_its_whole_table(name: str, expected: bool) ->
     ("story", "expected"),
     [
         pytest.param([CREATED], "it is not deleted", id="live"),
-        pytest.param(
-            [*gone(CREATED, marks=(), at=NOW - DAY), brought_back(CREATED, at=NOW, run_id="u")],
-            "it is not deleted",
-            id="back again",
-        ),
         pytest.param([CREATED, deletion_begun(CREATED, at=NOW)], "it is not deleted", id="marked, not confirmed"),
         pytest.param(
             gone(CREATED, marks=(), at=NOW - 8 * DAY),
@@ -125,6 +121,21 @@ def test_a_version_that_cannot_come_back_says_why(story: list[Event], expected: 
     assert [(item.unit, item.reason) for item in plan.refused] == [(ORDERS.unit(), expected)]
     with pytest.raises(Refused, match="nothing was brought back"):
         plan.refuse_if_nothing_comes_back()
+
+
+def test_what_is_back_already_is_neither_refused_nor_brought_back_again() -> None:
+    plan = planned(*gone(CREATED, marks=(), at=NOW - DAY), brought_back(CREATED, at=NOW, run_id="u"))
+    plan.refuse_if_nothing_comes_back()
+
+    assert [version.version_id for version in plan.back_before] == [CREATED.version_id]
+    assert (plan.tables, plan.refused) == ((), ())
+    assert str(plan).splitlines()[1:] == ["", "back already:", f"  {plan.back_before[0].backup} ({CREATED.version_id})"]
+
+
+def test_a_plan_that_brings_anything_back_is_not_refused() -> None:
+    plan_undelete(
+        gone(CREATED, marks=(), at=NOW), version_ids=[CREATED.version_id or "", "x"], now=NOW
+    ).refuse_if_nothing_comes_back()
 
 
 def test_an_id_that_is_on_no_record_is_refused_by_its_name() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbq_dagster.core.catalog import Event
+from bbq_dagster.core.catalog import Event, EventKind
 from bbq_dagster.core.fingerprint import LEAST_BILLED, METHOD, Fingerprint
 from bbq_dagster.core.tables import NULL_PARTITION, Unit
 from bbq_dagster.core.verification import (
@@ -125,6 +125,16 @@ def test_what_presses_leaves_half_of_the_budget_to_the_others() -> None:
 
     assert [check.with_source for check in plan.checks].count(True) == 3
     assert len(plan.checks) == 6
+
+
+def test_what_was_looked_at_today_comes_after_all_that_was_not() -> None:
+    of_today = [a_candidate("newest", looked=2 * HOUR, is_newest=True), a_candidate("other", looked=2 * HOUR)]
+    pressing = [a_candidate(f"new {number}", captured=HOUR) for number in range(3)]
+    of_yesterday = a_candidate("yesterday", looked=3 * HOUR)
+    plan = plan_verification([*of_today, *pressing, of_yesterday], budget=Budget(5, 10**12), now=NOW)
+
+    assert sorted(ids(plan)[:4]) == ["new 0", "new 1", "new 2", "yesterday"]
+    assert ids(plan)[4:] == ["newest"]
 
 
 def test_a_version_that_needs_more_than_half_of_the_day_gets_it_in_its_turn() -> None:
@@ -273,10 +283,46 @@ def test_a_backup_table_is_read_by_one_query_for_so_many_partitions() -> None:
     assert {step.backup for step in steps} == {table}
 
 
+def test_the_plan_in_words() -> None:
+    candidates = [
+        a_candidate("never"),
+        a_candidate("new", captured=HOUR, is_newest=True, size_bytes=2 * LEAST_BILLED),
+        a_candidate("big", looked=9 * DAY, size_bytes=100 * LEAST_BILLED),
+        a_candidate("bad", captured=2 * DAY, looked=DAY, flaw="2 rows fewer"),
+    ]
+    plan = plan_verification(candidates, budget=Budget(10, 50 * LEAST_BILLED, drills=1), now=NOW)
+
+    assert str(plan).splitlines() == [
+        "verification plan of 2026-01-31 02:15 UTC: 3 versions of 4, 60.0 MiB to read at most; 1 restore drill;"
+        " 2 never proven, 1 bad",
+        "",
+        "differ from what was copied:",
+        f"  {ORDERS} of 2026-01-29 02:15: 2 rows fewer",
+        "",
+        "verify:",
+        f"  {ORDERS} of 2026-01-31 01:15 (new): its source can be read as it was until 2026-02-07 01:15",
+        f"  {ORDERS} of 2026-01-01 02:15 (never): nobody has looked at it",
+        f"  {ORDERS} of 2026-01-29 02:15 (bad): last looked at on 2026-01-30",
+        "",
+        "restore as a drill:",
+        f"  {ORDERS} of 2026-01-31 01:15 (new)",
+        "",
+        "wait:",
+        f"  {ORDERS} (big): it would read 1,000.0 MiB, and the budget of the day has 460.0 MiB left",
+    ]
+
+
 def test_the_newest_version_of_each_unit_is_marked() -> None:
     old, new = (a_version(version_id=name, captured_at=NOW - age * DAY) for name, age in (("old", 2), ("new", 1)))
 
     assert {c.version.version_id: c.is_newest for c in candidates_of([new, old], {})} == {"old": False, "new": True}
+
+
+def test_a_version_comes_with_its_proof_or_with_none() -> None:
+    known, new = (a_version(version_id=name, captured_at=NOW) for name in ("known", "new"))
+    proof = Proof("known", NOW, NOW)
+
+    assert [c.proof for c in candidates_of([new, known], {"known": proof})] == [proof, Proof("new")]
 
 
 # Judging
@@ -366,6 +412,44 @@ def test_a_drill_is_a_proof_with_a_time() -> None:
     assert proof.drill_took == timedelta(seconds=2.5)
 
 
+def test_a_drill_that_failed_took_no_time_and_the_last_that_succeeded_stays() -> None:
+    failed = replace(word(Outcome.COULD_NOT, at=NOW + DAY, how=How.DRILL), duration_ms=0)
+    proof = proof_of(word(Outcome.PROVEN, at=NOW, how=How.DRILL), failed)
+
+    assert (proof.drilled_at, proof.drill_took) == (NOW + DAY, timedelta(seconds=2.5))
+
+
+def test_what_is_proven_is_not_bad_any_more_and_needs_no_source() -> None:
+    proof = proof_of(word(Outcome.DIFFERS, at=NOW), word(Outcome.PROVEN, at=NOW + DAY))
+
+    assert proof == Proof(a_version().version_id, NOW + DAY, NOW + DAY, flaw="", has_fingerprint=True)
+
+
+def test_a_version_whose_source_is_gone_is_not_bad_any_more_and_needs_no_source() -> None:
+    proof = proof_of(word(Outcome.DIFFERS, at=NOW), word(Outcome.SOURCE_GONE, at=NOW + DAY))
+
+    assert proof == Proof(a_version().version_id, NOW + DAY, flaw="", has_fingerprint=True)
+
+
+@pytest.mark.parametrize(("reason", "expected"), [("2 rows fewer", "2 rows fewer"), (None, "differs")])
+def test_a_version_that_differs_is_bad_with_or_without_words(reason: str | None, expected: str) -> None:
+    assert proof_of(replace(word(Outcome.DIFFERS, at=NOW), reason=reason)).flaw == expected
+
+
+def test_only_verifications_prove() -> None:
+    other = replace(word(Outcome.PROVEN, at=NOW), event=EventKind.VERSION_CREATED)
+
+    assert fold_proofs([other]) == {}
+    assert stored_fingerprint([other]) is None
+    assert stored_fingerprint([word(Outcome.PROVEN, at=NOW, fingerprint=None)]) is None
+
+
+def test_a_verification_in_words() -> None:
+    assert str(Verified(a_version(), Outcome.DIFFERS, How.DRILL, "2 rows fewer")) == (
+        f"version of {ORDERS} of {ORDERS}: 2 rows fewer"
+    )
+
+
 def test_a_version_is_compared_with_what_it_was_first_found_to_hold() -> None:
     first = word(Outcome.SOURCE_GONE, at=NOW)
     bad = word(Outcome.DIFFERS, at=NOW - DAY, fingerprint=replace(FIVE, rows=1))
@@ -377,8 +461,34 @@ def test_a_version_is_compared_with_what_it_was_first_found_to_hold() -> None:
 
 
 def test_what_is_recorded_names_the_version_and_what_it_cost() -> None:
-    event = word(Outcome.PROVEN, at=NOW)
-    version: Version = a_version()
+    version: Version = a_version(EVENTS.unit("20240101"))
+    event = verified(Verified(version, Outcome.PROVEN, How.SOURCE, "why", FIVE, 10, 2500), at=NOW, run_id="r")
 
-    assert (event.version_id, event.unit, event.row_count) == (version.version_id, version.unit, 5)
-    assert (event.outcome, event.how, event.bytes_scanned, event.duration_ms) == ("proven", "fingerprint", 10, 2500)
+    assert event == Event(
+        event=EventKind.VERIFIED,
+        recorded_at=NOW,
+        run_id="r",
+        source_project="acme-shop",
+        source_dataset="sales",
+        source_table="events",
+        partition_id="20240101",
+        location="EU",
+        reason="why",
+        backup_project=BACKUPS.project,
+        backup_dataset=BACKUPS.dataset,
+        backup_table="events-1",
+        version_id=version.version_id,
+        captured_at=version.captured_at,
+        row_count=5,
+        outcome="proven",
+        how="source",
+        fingerprint=str(FIVE),
+        bytes_scanned=10,
+        duration_ms=2500,
+    )
+
+
+def test_what_could_not_be_looked_at_is_recorded_without_a_fingerprint() -> None:
+    event = word(Outcome.COULD_NOT, at=NOW, fingerprint=None)
+
+    assert (event.outcome, event.fingerprint, event.row_count) == ("could_not", None, None)

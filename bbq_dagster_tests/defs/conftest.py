@@ -1,7 +1,7 @@
 """Dagster around the world in memory: definitions, ticks and runs, on an instance of its own."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,9 +93,8 @@ def world() -> World:
 
 
 @pytest.fixture
-def orchestra(world: World, tmp_path: Path) -> Iterator[Orchestra]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Orchestra(instance, world, settings_in(tmp_path))
+def orchestra(world: World, instance: dg.DagsterInstance, tmp_path: Path) -> Orchestra:
+    return Orchestra(instance, world, settings_in(tmp_path))
 
 
 @pytest.fixture

@@ -93,9 +93,8 @@ def test_an_asset_shows_where_it_comes_from(environment: dict[str, str], monkeyp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [0, 2])
-def test_dagster_finds_the_definitions_valid(count: int, environment: dict[str, str], tmp_path: Path) -> None:
-    datasets = [DatasetRef("example.com:crm", f"dataset_{number}") for number in range(count)]
+def test_dagster_finds_the_definitions_valid(environment: dict[str, str], tmp_path: Path) -> None:
+    datasets = [DatasetRef("example.com:crm", f"dataset_{number}") for number in range(2)]
     remember_datasets(load_settings(None, environment), datasets)
 
     validated = validate(environment, tmp_path)

@@ -1,6 +1,5 @@
 """The definitions as they are deployed, on the embedded BigQuery: from discovery to a second day without changes."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -37,12 +36,6 @@ def repository(bigquery: LocalBigQuery, tmp_path: Path, monkeypatch: pytest.Monk
     stack = open_stack(load_settings(tmp_path / "bbq.yaml", {"BIGQUERY_EMULATOR_HOST": bigquery.url}))
     remember_datasets(stack.settings, [dataset.ref for dataset in stack.discover()])
     return defs().get_repository_def()
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def launch(

@@ -47,14 +47,20 @@ class House:
 
     @classmethod
     def build(cls, bigquery: LocalBigQuery, folder: Path) -> House:
-        bigquery.set_clock(MONDAY)
-        path = folder / "bbq.yaml"
-        path.write_text(SETTINGS.format(url=bigquery.url, state_dir=folder / "state"))
-        house = cls(bigquery, open_stack(load_settings(path, {})))
-        house.stack = Stack(house.stack.settings, house.stack.warehouse, house.stack.catalog, clock=lambda: house.now)
+        house = cls.on(bigquery, folder, MONDAY)
         house.add_dataset(f"{SHOP}.sales", location="EU")
         house.add_dataset(f"{CLIMATE}.weather", location="US")
         house.bigquery.client(VAULT)
+        return house
+
+    @classmethod
+    def on(cls, bigquery: LocalBigQuery, folder: Path, now: datetime) -> House:
+        """On what the embedded BigQuery has already."""
+        bigquery.set_clock(now)
+        path = folder / "bbq.yaml"
+        path.write_text(SETTINGS.format(url=bigquery.url, state_dir=folder / "state"))
+        house = cls(bigquery, open_stack(load_settings(path, {})), now)
+        house.stack = Stack(house.stack.settings, house.stack.warehouse, house.stack.catalog, clock=lambda: house.now)
         return house
 
     def add_dataset(self, name: str, *, location: str) -> None:

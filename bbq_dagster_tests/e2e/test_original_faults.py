@@ -24,15 +24,15 @@ from bbq_dagster.warehouse.catalog_store import BigQueryCatalog
 from bbq_dagster.warehouse.port import BackupTableFacts
 from bbq_dagster_tests.builders import NOW, a_copy
 from bbq_dagster_tests.e2e.house import SHOP, VAULT, House, made
-from bbq_dagster_tests.e2e.retaining import EVENTS, ORDERS, backups, five_days, on_record, plan, with_retention
+from bbq_dagster_tests.e2e.retaining import EVENTS, ORDERS, backups, on_record, plan, with_retention
 
 BACK = f"{SHOP}.back"
 
 
 @pytest.fixture
-def shop(house: House) -> House:
+def shop(house_of_five_days: House) -> House:
     """Five versions of orders, the last one of 5 rows, and several of three partitions of events."""
-    return five_days(house)
+    return house_of_five_days
 
 
 def planned(house: House, *what: str, **asked: object) -> RestorePlan:

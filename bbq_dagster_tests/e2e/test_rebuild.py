@@ -11,13 +11,13 @@ from bbq_dagster.core.restore_request import RestoreRequest, Scope
 from bbq_dagster.core.retention_policy import RetentionRules
 from bbq_dagster.errors import Refused
 from bbq_dagster.stack import open_stack
-from bbq_dagster_tests.e2e.house import SHOP, VAULT, House, backups_of
-from bbq_dagster_tests.e2e.retaining import DAY, EVENTS, ORDERS, backups, five_days, plan, with_retention
+from bbq_dagster_tests.e2e.house import MINUTE, SHOP, VAULT, House, backups_of
+from bbq_dagster_tests.e2e.retaining import DAY, EVENTS, ORDERS, backups, plan, with_retention
 
 
 @pytest.fixture
-def shop(house: House) -> House:
-    return five_days(house)
+def shop(house_of_five_days: House) -> House:
+    return house_of_five_days
 
 
 def lose_catalog(house: House) -> None:
@@ -150,9 +150,15 @@ def test_a_snapshot_and_a_rebuild_together_have_everything(shop: House) -> None:
     assert shop.stack.check_catalog().is_none
 
 
-def test_an_old_snapshot_goes_by_itself(shop: House) -> None:
-    taken = shop.stack.take_catalog_snapshot()
-    expires = shop.client_of(VAULT).get_table(str(taken.table)).expires
+def test_an_old_snapshot_goes_by_itself_when_the_settings_say(shop: House) -> None:
+    settings = shop.stack.settings
+    other = replace(settings.catalog, snapshots_dataset="kept", snapshots_kept_days=90)
+    chosen = open_stack(replace(settings, catalog=other), clock=shop.stack.clock)
+    built_in = shop.stack.take_catalog_snapshot().table
+    shop.later()
+    named = chosen.take_catalog_snapshot().table
+    expires = [shop.client_of(VAULT).get_table(str(table)).expires for table in (built_in, named)]
 
-    assert expires is not None
-    assert expires == shop.now + 30 * DAY
+    assert [built_in.dataset, named.dataset] == ["bbq_catalog_snapshots", "kept"]
+    assert expires == [shop.now - MINUTE + 30 * DAY, shop.now + 90 * DAY]
+    assert [one.table for one in chosen.catalog.snapshots()] == [named]

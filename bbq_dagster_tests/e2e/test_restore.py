@@ -50,6 +50,7 @@ class Airline:
 
     server: LocalBigQuery
     stack: Stack
+    instance: dg.DagsterInstance
     now: datetime = MORNING
     rows_on: dict[int, Rows] = field(default_factory=dict)
     backed_up_at: dict[int, datetime] = field(default_factory=dict)
@@ -101,13 +102,13 @@ class Airline:
         return sorted(str(sorted(row.items())) for row in rows)
 
 
-def live_five_days(folder: Path, server: LocalBigQuery) -> Airline:
+def live_five_days(folder: Path, server: LocalBigQuery, instance: dg.DagsterInstance) -> Airline:
     server.set_clock(MORNING)
     seed(server.client(OPS.project), small=True)
     path = folder / "bbq.yaml"
     path.write_text(sample_settings(server.url, folder / "state"))
     stack = open_stack(load_settings(path, {}))
-    airline = Airline(server, stack)
+    airline = Airline(server, stack, instance)
     airline.stack = Stack(stack.settings, stack.warehouse, stack.catalog, clock=lambda: airline.now)
     server.client(stack.settings.backup_project)
     server.client(LAB)
@@ -116,9 +117,9 @@ def live_five_days(folder: Path, server: LocalBigQuery) -> Airline:
 
 
 @pytest.fixture(scope="module")
-def airline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airline]:
+def airline(tmp_path_factory: pytest.TempPathFactory, dagster_in_memory: dg.DagsterInstance) -> Iterator[Airline]:
     with LocalBigQuery() as server:
-        yield live_five_days(tmp_path_factory.mktemp("airline"), server)
+        yield live_five_days(tmp_path_factory.mktemp("airline"), server, dagster_in_memory)
 
 
 Restore = Callable[[Airline, Mapping[str, Any]], None]
@@ -160,16 +161,15 @@ def by_dagster(airline: Airline, options: Mapping[str, Any]) -> None:
 def run_job(airline: Airline, config: Mapping[str, Any]) -> dg.ExecuteInProcessResult:
     settings = airline.stack.settings
     resource = ResourceAt(config_path=str(settings.path), at=airline.now.isoformat())
-    with dg.DagsterInstance.ephemeral() as instance:
-        return (
-            build_definitions(settings, [], bbq=resource)
-            .get_job_def("restore")
-            .execute_in_process(
-                run_config={"ops": {"restore_versions": {"config": dict(config)}}},
-                instance=instance,
-                raise_on_error=False,
-            )
+    return (
+        build_definitions(settings, [], bbq=resource)
+        .get_job_def("restore")
+        .execute_in_process(
+            run_config={"ops": {"restore_versions": {"config": dict(config)}}},
+            instance=airline.instance,
+            raise_on_error=False,
         )
+    )
 
 
 def metadata_of(result: dg.ExecuteInProcessResult) -> Mapping[str, Any]:

@@ -7,12 +7,12 @@ import pytest
 from bbq_dagster.core.retention_policy import RetentionRules
 from bbq_dagster.errors import Refused
 from bbq_dagster_tests.e2e.house import House
-from bbq_dagster_tests.e2e.retaining import DAY, EVENTS, ORDERS, backups, five_days, on_record, plan, with_retention
+from bbq_dagster_tests.e2e.retaining import DAY, EVENTS, ORDERS, backups, on_record, plan, with_retention
 
 
 @pytest.fixture
-def shop(house: House) -> House:
-    return five_days(house)
+def shop(house_of_five_days: House) -> House:
+    return house_of_five_days
 
 
 def test_without_retention_nothing_is_deleted(shop: House) -> None:

@@ -16,9 +16,9 @@ from bbq_dagster_tests.e2e.retaining import DAY, EVENTS, ORDERS, backups, five_d
 
 
 @pytest.fixture
-def shop(house: House) -> House:
+def shop(house_of_five_days: House) -> House:
     """Five days of versions; retention, by run ``r``, has left the newest of each unit."""
-    with_retention(five_days(house), RetentionRules(keep_last=1))
+    house = with_retention(house_of_five_days, RetentionRules(keep_last=1))
     assert house.stack.apply_retention(plan(house), run_id="r").ok
     house.later(DAY)
     return house
@@ -174,6 +174,21 @@ def test_what_failed_is_named_is_no_version_and_comes_back_by_trying_again(shop:
     assert [item.version_id for item in first.failures] == [version_id]
     assert len(versions) == 4
     assert second.ok
+    assert backups(shop) == on_record(shop)
+
+
+def test_the_same_undelete_after_one_that_failed_in_part_brings_the_rest_and_is_ok(shop: House) -> None:
+    shop.bigquery.fault(match={"job_type": "copy"}, action={"job_error": {"reason": "accessDenied"}}, times=1)
+    first = undelete(shop, run_id="r")
+    shop.later(timedelta(milliseconds=1))
+    second, third = undelete(shop, run_id="r"), undelete(shop, run_id="r")
+
+    assert not first.ok
+    assert first.back
+    assert second.ok
+    assert {v.version_id for v in second.back} == {item.version_id for item in first.failures}
+    assert (third.ok, third.back, len(third.back_before)) == (True, (), len(first.back) + len(second.back))
+    assert str(third) == f"run undelete: 0 versions back, 0 not; {len(third.back_before)} versions back already"
     assert backups(shop) == on_record(shop)
 
 

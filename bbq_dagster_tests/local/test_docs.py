@@ -6,10 +6,9 @@ Rules that the page states and no other test has are tested at the end.
 import ast
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,8 @@ from bbq_dagster_tests.local.builders import (
     load,
     rows_of,
 )
-from bbq_dagster_tests.local.test_faults import CLIENT
+from bbq_dagster_tests.local.test_faults import copy_and_delete
+from bbq_dagster_tests.trust.processes import nursery
 
 PAGE = (Path(__file__).parents[2] / "docs" / "local-bigquery.md").read_text()
 CLIENT_EXAMPLE, TEST_EXAMPLE, ACCESS_EXAMPLE, KILL_EXAMPLE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -101,15 +101,17 @@ def test_the_example_of_a_kill_passes(bigquery: LocalBigQuery, client: bq.Client
     a_table(client, "t")
     names: dict[str, Any] = {}
     exec(KILL_EXAMPLE, names)
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[BaseProcess] = []
 
-    def start_client(url: str) -> subprocess.Popen[bytes]:
-        started.append(subprocess.Popen([sys.executable, "-c", CLIENT, url]))
+    def start_client(url: str) -> BaseProcess:
+        started.append(nursery().Process(target=copy_and_delete, args=(url,), daemon=True))
+        started[0].start()
         return started[0]
 
     names["test_a_client_is_killed_at_its_second_change"](bigquery, start_client)
 
-    assert started[0].wait() == -signal.SIGKILL
+    started[0].join()
+    assert started[0].exitcode == -signal.SIGKILL
 
 
 def test_every_limit_is_explained_with_bigquery_s_figure() -> None:

@@ -1,10 +1,9 @@
 """Faults on request, how Google's client meets each, and the counted calls that tests assert on."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 
 import pytest
 import requests
@@ -26,6 +25,7 @@ from google.cloud import bigquery as bq
 from bbq_dagster.local.errors import REASON_STATUS, LocalServerError
 from bbq_dagster.local.server import LocalBigQuery, LocalBigQueryAdmin
 from bbq_dagster_tests.local.builders import a_table, copy, rows_of
+from bbq_dagster_tests.trust.processes import nursery
 
 
 @pytest.fixture(autouse=True)
@@ -305,23 +305,22 @@ def test_a_server_elsewhere_is_steered_by_its_url(bigquery: LocalBigQuery, clien
 
 # -- a process killed at one call, and the record of what it asked
 
-CLIENT = """
-import sys
-from bbq_dagster.local.server import LocalBigQueryAdmin
-client = LocalBigQueryAdmin(sys.argv[1]).client("shop", location="EU")
-client.copy_table("shop.sales.t", "shop.sales.u", job_id="mine").result()
-client.delete_table("shop.sales.t")
-"""
+
+def copy_and_delete(url: str) -> None:
+    client = LocalBigQueryAdmin(url).client("shop", location="EU")
+    client.copy_table("shop.sales.t", "shop.sales.u", job_id="mine").result()
+    client.delete_table("shop.sales.t")
 
 
 @contextmanager
-def a_client_process(bigquery: LocalBigQuery) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-c", CLIENT, bigquery.url])
+def a_client_process(bigquery: LocalBigQuery) -> Iterator[BaseProcess]:
+    process = nursery().Process(target=copy_and_delete, args=(bigquery.url,), daemon=True)
+    process.start()
     try:
         yield process
     finally:
         process.kill()
-        process.wait()
+        process.join()
 
 
 @pytest.mark.parametrize(
@@ -360,7 +359,7 @@ def test_the_nth_call_that_changes_something_is_matched(
         if after < 2:
             bigquery.wait_until_held()
         else:
-            process.wait()
+            process.join()
     bigquery.release(go_on=False)
 
     assert [table.table_id for table in client.list_tables("shop.sales")] == expected

@@ -1,25 +1,11 @@
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-from bbq_dagster_tests.trust.kill_points import Undisturbed, run_undisturbed
+from bbq_dagster_tests.trust.kill_points import run_undisturbed
 from bbq_dagster_tests.trust.operations import Operation, build_for
+from bbq_dagster_tests.trust.scene import Scene, SceneOf
 from bbq_dagster_tests.trust.shop import Patience
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """The shop as an operation finds it, and what the operation does to it if nobody disturbs it."""
-
-    operation: Operation
-    built: Path
-    undisturbed: Undisturbed
-
-
-SceneOf = Callable[[Operation], Scene]
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ WRITES_IN = "BBQ_TRUST_WRITES"
 KILLED_AT = "BBQ_TRUST_KILLED_AT"
 """``before 3``: right before the third write the process kills itself; ``after 3``: right after it."""
 
-_DATASET_TAG = "trust/dataset"
+_NAME_TAG = "trust/name"
 
 
 class BreakableEventLog(ConsolidatedSqliteEventLogStorage):
@@ -72,9 +72,12 @@ class Request:
     name: str
     keys: tuple[str, ...] = ()
     dataset: DatasetRef | None = None
+    plan: str = ""
 
     @property
     def ops(self) -> Mapping[str, Any]:
+        if self.plan:
+            return {"restore_versions": {"config": {"dry_run": False, "plan": self.plan}}}
         if self.dataset is None:
             return {"delete_expired_versions": {"config": {"dry_run": False}}}
         return {op_of(self.dataset): {"config": {"keys": list(self.keys), "only_changed": True}}}
@@ -89,24 +92,44 @@ RETENTION = (Request("retention"),)
 
 def run_dagster(requests: Sequence[Request]) -> None:
     """Execute these runs one after the other; one that was made before is executed again, as its retry would be."""
-    settings = load_settings(None, os.environ)
-    definitions = build_definitions(settings, (SALES, WEATHER), bbq=BbqResource(config_path=str(settings.path)))
+    definitions = _definitions()
     with dg.DagsterInstance.get() as instance:
-        done = [_execute(definitions, instance, request) for request in requests]
+        done = [
+            _execute(
+                definitions,
+                instance,
+                name=request.name,
+                job=None if request.dataset else request.name,
+                assets=[asset_key_of(request.dataset)] if request.dataset else None,
+                run_config={"ops": request.ops},
+            )
+            for request in requests
+        ]
     raise SystemExit(0 if all(done) else 1)
 
 
-def _execute(definitions: dg.Definitions, instance: dg.DagsterInstance, request: Request) -> bool:
-    earlier = instance.get_runs(dg.RunsFilter(tags={_DATASET_TAG: request.name}), ascending=True)
-    tags = {_DATASET_TAG: request.name}
+def _definitions() -> dg.Definitions:
+    settings = load_settings(None, os.environ)
+    return build_definitions(settings, (SALES, WEATHER), bbq=BbqResource(config_path=str(settings.path)))
+
+
+def _execute(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    *,
+    name: str,
+    job: str | None,
+    assets: Sequence[dg.AssetKey] | None,
+    run_config: Mapping[str, Any],
+) -> bool:
+    """A run of this name, as the retry of the last one of this name."""
+    earlier = instance.get_runs(dg.RunsFilter(tags={_NAME_TAG: name}), ascending=True)
+    tags = {_NAME_TAG: name}
     if earlier:
         tags |= {"dagster/root_run_id": earlier[0].run_id, "dagster/parent_run_id": earlier[-1].run_id}
-    if request.dataset is None:
-        job, assets = definitions.resolve_job_def(request.name), None
-    else:
-        job, assets = definitions.resolve_implicit_global_asset_job_def(), [asset_key_of(request.dataset)]
-    return job.execute_in_process(
-        run_config={"ops": request.ops}, instance=instance, tags=tags, asset_selection=assets, raise_on_error=False
+    chosen = definitions.resolve_job_def(job) if job else definitions.resolve_implicit_global_asset_job_def()
+    return chosen.execute_in_process(
+        run_config=dict(run_config), instance=instance, tags=tags, asset_selection=assets, raise_on_error=False
     ).success
 
 

@@ -108,15 +108,21 @@ def differences_after_a_kill(
     with open_shop(built, folder, Patience()) as shop:
         if not _killed_at(operation, point, shop):
             return ["the run ended before it was killed"]
-        again = operation.start(shop, {})
-        if point.moment is Moment.RUNNING:
-            time.sleep(_JOB_GOES_ON_AFTER)
-            shop.server.release()
-        code = again.end(seconds=SECONDS)
-        if code != 0:
-            return [f"the next run ended with {code}: {again.said[-2000:]}"]
-        picture = picture_of(shop)
-        return (picture.as_read() if point.is_unread_record else picture).differences(undisturbed.picture)
+        if wrong := operation.run_again(shop, lambda: _let_job_go_on(shop) if point.moment is Moment.RUNNING else None):
+            return [wrong]
+        return _as_seen(picture_of(shop), operation, point).differences(_as_seen(undisturbed.picture, operation, point))
+
+
+def _let_job_go_on(shop: Shop) -> None:
+    """A while after the next run began."""
+    time.sleep(_JOB_GOES_ON_AFTER)
+    shop.server.release()
+
+
+def _as_seen(picture: Picture, operation: Operation, point: Point) -> Picture:
+    if operation.does_again:
+        return picture.as_done()
+    return picture.as_read() if point.is_unread_record else picture
 
 
 def _killed_at(operation: Operation, point: Point, shop: Shop) -> bool:

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from google.cloud import bigquery
+from google.cloud.bigquery.dataset import DatasetListItem
 
 from bbq_dagster.core.catalog import EventKind
 from bbq_dagster.core.restore_record import item_statuses
 from bbq_dagster.core.restore_render import read_plan
+from bbq_dagster.core.verification_record import Outcome
 from bbq_dagster.core.versions import Version
+from bbq_dagster.stack import Stack
 from bbq_dagster_tests.trust.dagster_side import data_versions_per_key
 from bbq_dagster_tests.trust.shop import LAB, VAULT, Shop
 
 Rows = tuple[str, ...]
+_TABLE = "a table"
 
 
 class Fact(NamedTuple):
@@ -40,6 +44,7 @@ ONCE = frozenset(
         EventKind.EMPTIED,
         EventKind.VANISHED,
         EventKind.HELD,
+        EventKind.RELEASED,
         EventKind.RESTORED,
     }
 )
@@ -50,13 +55,18 @@ ONCE = frozenset(
 class Picture:
     """``events``: how often each fact is on record. ``copied``: the successful copy jobs by source and destination.
 
-    ``tables``: the rows of every table in the backup project and of the targets. ``open``: what is still to do.
+    ``tables``: the rows of every table in the backup project and of the targets; ``places``: these, their datasets, and
+    which of them expire. ``proofs``: what verifications found of each version. ``holds``: how many there are
+    on what. ``open``: what is still to do.
     """
 
     versions: Mapping[str, Fact]
     events: Mapping[str, int]
     copied: Mapping[str, int]
     tables: Mapping[str, Rows]
+    places: Mapping[str, str]
+    proofs: Mapping[str, tuple[str, ...]]
+    holds: Mapping[str, int]
     restored: Mapping[str, str]
     materialized: Mapping[str, list[str]]
     open: tuple[str, ...]
@@ -72,7 +82,11 @@ class Picture:
 
     def as_read(self) -> Picture:
         """The same as whoever reads the record sees it: a fact that is on record twice is a fact."""
-        return replace(self, events=dict.fromkeys(self.events, 1))
+        return replace(self, events=dict.fromkeys(self.events, 1), holds=dict.fromkeys(self.holds, 1))
+
+    def as_done(self) -> Picture:
+        """The same however often it was done: what was copied twice into the same place was copied."""
+        return replace(self.as_read(), copied=dict.fromkeys(self.copied, 1))
 
     def content(self) -> Picture:
         """The same without what follows from a failed attempt: its names, and tables that it left empty.
@@ -92,13 +106,16 @@ class Picture:
             tables=_joined(
                 (_without_digest(name) if name in known else name, rows) for name, rows in self.tables.items() if rows
             ),
+            places={name: kind for name, kind in self.places.items() if kind != _TABLE},
+            proofs=self.proofs,
+            holds=self.holds,
             restored=self.restored,
             materialized={key: [str(len(made))] for key, made in self.materialized.items()},
             open=self.open,
         )
 
     def _side_by_side(self, other: Picture) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-        names = ("versions", "events", "copied", "tables", "restored", "materialized")
+        names = [field.name for field in fields(self) if field.name != "open"]
         return [(name, getattr(self, name), getattr(other, name)) for name in names]
 
 
@@ -111,11 +128,22 @@ def picture_of(shop: Shop) -> Picture:
     now = stack.clock()
     plan = stack.plan_changed(now=now)
     retention = stack.plan_retention(now=now)
+    datasets = list(_datasets(shop))
+    tables = [(client, table) for client, dataset in datasets for table in client.list_tables(dataset.dataset_id)]
     return Picture(
         versions={version.version_id: _fact(version) for version in versions},
         events=Counter(f"{event.event} {event.version_id or event.target or event.subject}" for event in history),
-        copied=_copies(shop),
-        tables=_tables(shop),
+        copied=copies_of(shop),
+        tables={_name(table.reference): _rows(client, table) for client, table in tables},
+        places={
+            **dict.fromkeys((f"{dataset.project}.{dataset.dataset_id}" for _, dataset in datasets), "a dataset"),
+            **{
+                _name(table.reference): _TABLE if table.expires is None else "a table that expires"
+                for _, table in tables
+            },
+        },
+        proofs=_proofs(stack),
+        holds=Counter(hold.target for hold in stack.holds()),
         restored=_restored(shop),
         materialized=data_versions_per_key(shop.dagster_home) if shop.dagster_home.exists() else {},
         open=(
@@ -130,7 +158,8 @@ def _fact(version: Version) -> Fact:
     return Fact(str(version.unit), str(version.backup), version.rows, version.reason)
 
 
-def _copies(shop: Shop) -> Counter[str]:
+def copies_of(shop: Shop) -> Counter[str]:
+    """The successful copy jobs, by source and destination."""
     jobs = shop.server.client(VAULT).list_jobs(all_users=True, max_results=10_000)
     copies = [job for job in jobs if isinstance(job, bigquery.CopyJob) and job.state == "DONE"]
     return Counter(f"{_name(job.sources[0])} to {_name(job.destination)}" for job in copies if not job.error_result)
@@ -140,15 +169,22 @@ def _name(table: bigquery.TableReference) -> str:
     return f"{table.project}.{table.dataset_id}.{table.table_id}"
 
 
-def _tables(shop: Shop) -> dict[str, Rows]:
-    found: dict[str, Rows] = {}
+def _datasets(shop: Shop) -> Iterator[tuple[bigquery.Client, DatasetListItem]]:
+    """Those of the backup project, but for the catalog, and those that restores go to."""
     for project in (VAULT, LAB):
         client = shop.server.client(project)
         for dataset in client.list_datasets():
             if dataset.dataset_id != "bbq_catalog":
-                for table in client.list_tables(dataset.dataset_id):
-                    found[_name(table.reference)] = _rows(client, table)
-    return found
+                yield client, dataset
+
+
+def _proofs(stack: Stack) -> dict[str, tuple[str, ...]]:
+    """What was found of each version, and compared with what; not how often nothing could be found."""
+    found: dict[str, set[str]] = {}
+    for event in stack.catalog.verifications(None):
+        if event.outcome != Outcome.COULD_NOT:
+            found.setdefault(event.version_id or "", set()).add(f"{event.how}: {event.outcome}")
+    return {version: tuple(sorted(words)) for version, words in found.items()}
 
 
 def _rows(client: bigquery.Client, table: bigquery.table.TableListItem) -> Rows:

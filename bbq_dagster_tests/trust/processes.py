@@ -15,8 +15,10 @@ from pathlib import Path
 
 PRELOADED = [
     "bbq_dagster.cli.backups",
+    "bbq_dagster.cli.catalog",
     "bbq_dagster.cli.restore",
     "bbq_dagster.cli.retention",
+    "bbq_dagster.cli.verify",
     "bbq_dagster.definitions",
     "bbq_dagster_tests.trust.dagster_side",
 ]

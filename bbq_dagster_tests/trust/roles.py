@@ -22,12 +22,14 @@ from bbq_dagster_tests.trust.shop import CLIMATE, LAB, SHOP, VAULT, Shop
 FILES = Path(bbq_dagster.__file__).parents[1] / "deploy" / "roles"
 BACKUPS = (f"{VAULT}.bbq_acme_shop__sales__eu", f"{VAULT}.bbq_acme_climate__weather__us")
 CATALOG = f"{VAULT}.bbq_catalog"
+SNAPSHOTS = f"{VAULT}.bbq_catalog_snapshots"
 
 PLACES: Mapping[str, tuple[str, ...]] = {
     "sources": (SHOP, CLIMATE),
     "jobs": (VAULT,),
     "backups": BACKUPS,
     "catalog": (CATALOG,),
+    "snapshots": (SNAPSHOTS,),
     "targets": (LAB,),
     "scratch": (LAB,),
 }

@@ -9,7 +9,7 @@ down to the clock of the server, which stands still.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -48,8 +48,13 @@ limits:
   retention_share_of_versions: 1
   retention_share_of_bytes: 1
   retention_max_scan_age_hours: 8760
+verify: {{{{share_per_day: 1, drills_per_day: 1}}}}
 state_dir: {{folder}}/state
 """
+
+
+THINNING = "thinned"
+"""The run of retention that has deleted versions."""
 
 
 class Stage(StrEnum):
@@ -58,6 +63,10 @@ class Stage(StrEnum):
     NEW = "nothing was ever backed up"
     CHANGED = "backed up, and changed since"
     OLD = "backed up on three days, with a hold on an old version"
+    DRIFTED = "the same, with copies that are not as the catalog says"
+    LOST = "the same, without a catalog"
+    KEPT = "the same, without a catalog, and with a snapshot of it"
+    THINNED = "the same, with versions that retention has deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,11 @@ class Shop:
         return self.folder / "restore.json"
 
     @property
+    def given(self) -> Path:
+        """What its owner has looked up for the next command: a digest, an id."""
+        return self.folder / "given"
+
+    @property
     def dagster_home(self) -> Path:
         return self.folder / "dagster"
 
@@ -109,8 +123,8 @@ class Shop:
             client.query_and_wait(statement)
 
 
-def build_shop(folder: Path, stage: Stage) -> None:
-    """Leave the shop at ``stage`` in ``folder``."""
+def build_shop(folder: Path, stage: Stage, look_up: Callable[[Shop], None]) -> None:
+    """Leave the shop at ``stage`` in ``folder``; its owner has looked something up last."""
     folder.mkdir(parents=True)
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     with LocalBigQuery(folder / "bigquery", now=now - 3 * DAY) as server:
@@ -120,14 +134,15 @@ def build_shop(folder: Path, stage: Stage) -> None:
         if stage is not Stage.NEW:
             _back_up(shop)
             _first_changes(shop)
-        if stage is Stage.OLD:
+        if stage in _SINCE_IT_IS_OLD:
             _back_up(shop)
             _second_changes(shop)
             _back_up(shop)
             shop.stack().hold(f"{SALES}.orders", owner="ada", reason="audit", until=None, run_id="ada")
-            _plan_restore(shop)
+            _SINCE_IT_IS_OLD[stage](shop)
         server.set_clock(now)
         _stream(shop)
+        look_up(shop)
 
 
 @contextmanager
@@ -207,6 +222,48 @@ def _plan_restore(shop: Shop) -> None:
     plan = stack.plan_restore(request, now=stack.clock())
     assert not plan.conflicts, str(plan)
     shop.restore_plan.write_text(write_plan(plan))
+
+
+def _drift(shop: Shop) -> None:
+    """A record without its copy, two copies without their records, two copies that expire."""
+    live = reversed(shop.stack().catalog.live_versions(None))
+    newest = {version.unit.key: version.backup.table for version in live}
+    expires = "SET OPTIONS (expiration_timestamp = TIMESTAMP '2099-01-01')"
+    client = shop.server.client(VAULT, location="EU")
+    for statement in (
+        f"DROP TABLE `{newest['invoices']}`",
+        f"DELETE FROM bbq_catalog.events WHERE backup_table = '{newest['orders'].table}'",
+        f"DELETE FROM bbq_catalog.events WHERE backup_table = '{newest['coupons'].table}'",
+        f"ALTER TABLE `{newest['returns']}` {expires}",
+        f"ALTER TABLE `{newest['events$20260104']}` {expires}",
+    ):
+        client.query_and_wait(statement)
+
+
+def _lose_catalog(shop: Shop) -> None:
+    shop.server.client(VAULT).delete_dataset("bbq_catalog", delete_contents=True)
+
+
+def _keep_and_lose_catalog(shop: Shop) -> None:
+    shop.stack().take_catalog_snapshot()
+    _lose_catalog(shop)
+
+
+def _thin(shop: Shop) -> None:
+    stack = shop.stack()
+    report = stack.apply_retention(stack.plan_retention(now=stack.clock()), run_id=THINNING)
+    assert report.ok, str(report)
+    _pass(shop)
+
+
+_SINCE_IT_IS_OLD: Mapping[Stage, Callable[[Shop], None]] = {
+    Stage.OLD: _plan_restore,
+    Stage.DRIFTED: _drift,
+    Stage.LOST: _lose_catalog,
+    Stage.KEPT: _keep_and_lose_catalog,
+    Stage.THINNED: _thin,
+}
+"""What happens to a shop that was backed up on three days."""
 
 
 def _pass(shop: Shop) -> None:

@@ -18,11 +18,22 @@ import pytest
 from google.api_core.exceptions import Forbidden
 from google.cloud import bigquery
 
+from bbq_dagster.core.rebuild import render_rebuild
 from bbq_dagster.core.restore_request import OnExisting, RestoreRequest, Scope, Target
 from bbq_dagster.errors import BbqError
 from bbq_dagster.local.access import ROLES
 from bbq_dagster.stack import Stack
-from bbq_dagster_tests.trust.roles import BACKUPS, CATALOG, FILES, PLACES, Grant, give, grants_of, permissions_in
+from bbq_dagster_tests.trust.roles import (
+    BACKUPS,
+    CATALOG,
+    FILES,
+    PLACES,
+    SNAPSHOTS,
+    Grant,
+    give,
+    grants_of,
+    permissions_in,
+)
 from bbq_dagster_tests.trust.shop import (
     LAB,
     LOCATIONS,
@@ -40,8 +51,6 @@ from bbq_dagster_tests.trust.shop import (
 DOCS = FILES.parents[1]
 A_MOMENT = timedelta(seconds=2)
 """Short enough for rows to stay in the streaming buffer."""
-HALF_BACK = "it is not deleted"
-"""What bringing back says of a version that the run before brought back."""
 LISTING_JOBS = "jobs.list"
 """Only asked for where many copies run at once."""
 
@@ -88,20 +97,89 @@ def verify(stack: Stack) -> Said:
     return Said(report.ok, str(report))
 
 
+def check(stack: Stack) -> Said:
+    drift = stack.check_catalog()
+    return Said(drift.is_none, str(drift))
+
+
+def repair(stack: Stack) -> Said:
+    drift = stack.check_catalog()
+    report = stack.repair_catalog(approved=drift.digest, run_id="repair")
+    return Said(report.ok and not drift.unseen, f"{drift}\n{report}")
+
+
+def rebuild(stack: Stack) -> Said:
+    plan = stack.plan_rebuild()
+    report = stack.rebuild_catalog(approved=plan.digest, run_id="rebuild")
+    return Said(not plan.unseen, f"{render_rebuild(plan)}\n{report}")
+
+
+def snapshot(stack: Stack) -> Said:
+    taken = stack.take_catalog_snapshot()
+    return Said(taken in stack.catalog.snapshots(), str(taken.table))
+
+
+def lose_versions(shop: Shop) -> None:
+    assert retain(shop.stack()).ok
+    shop.server.advance(A_MOMENT)
+
+
+def drift_apart(shop: Shop) -> None:
+    """A record without its copy, a copy without its record, a copy that expires."""
+    newest = {version.unit.key: version.backup.table for version in reversed(shop.stack().catalog.live_versions(None))}
+    client = shop.server.client(VAULT, location="EU")
+    client.delete_table(str(newest["invoices"]))
+    client.query_and_wait(f"DELETE FROM `{CATALOG}.events` WHERE backup_table = '{newest['orders'].table}'")
+    expire(client, str(newest["returns"]))
+
+
+def lose_events(shop: Shop) -> None:
+    """The catalog is gone, and its owner has made it anew."""
+    shop.server.client(VAULT).delete_dataset(CATALOG, delete_contents=True)
+    shop.stack().catalog.prepare()
+
+
+def make_snapshots_dataset(shop: Shop) -> None:
+    made = bigquery.Dataset(SNAPSHOTS)
+    made.location = "EU"
+    shop.server.client(VAULT).create_dataset(made)
+
+
 ACTS: Mapping[str, Act] = {
     "backup": back_up,
     "retention": retain,
     "restore": restore,
     "verify": verify,
     "undelete": undelete,
+    "check": check,
+    "repair": repair,
+    "rebuild": rebuild,
+    "snapshot": snapshot,
 }
 STAGES = {"setup": Stage.NEW, "backup": Stage.CHANGED}
-GRANTS = [grant for role in ACTS for grant in grants_of(role) if not grant.permission.endswith(LISTING_JOBS)]
+BEFORE: Mapping[str, Callable[[Shop], None]] = {
+    "undelete": lose_versions,
+    "repair": drift_apart,
+    "rebuild": lose_events,
+    "snapshot": make_snapshots_dataset,
+}
+"""What happens first to a shop that was backed up on three days."""
+SEEING_BACKUPS = Grant("rebuild", "backups", "bigquery.datasets.get")
+"""Without it there is nothing to be seen that could be named."""
+GRANTS = [
+    grant
+    for role in ACTS
+    for grant in grants_of(role)
+    if not grant.permission.endswith(LISTING_JOBS) and grant != SEEING_BACKUPS
+]
 
 
 def one_of_each_place(grants: Sequence[Grant]) -> list[object]:
-    """A case for each grant; the first of each role and place by default, the others by ``make trust``."""
-    first = {(grant.role, grant.place): grant for grant in reversed(grants)}.values()
+    """A case for each grant; the first of each role and place by default, the others by ``make trust``.
+
+    Of the permission to run jobs, which every role has, one in all.
+    """
+    first = {("" if grant.place == "jobs" else grant.role, grant.place): grant for grant in reversed(grants)}.values()
     return [pytest.param(grant, id=str(grant), marks=[] if grant in first else pytest.mark.trust) for grant in grants]
 
 
@@ -115,7 +193,7 @@ class Shops:
 
     def _built(self, stage: Stage) -> Path:
         built = self._folder / stage.name
-        build_shop(built, stage)
+        build_shop(built, stage, lambda _: None)
         return built
 
     @contextmanager
@@ -124,9 +202,8 @@ class Shops:
         self._opened += 1
         built = self._build(STAGES.get(role, Stage.OLD))
         with open_shop(built, self._folder / str(self._opened), Patience(threads=4)) as shop:
-            if role == "undelete":
-                assert retain(shop.stack()).ok
-                shop.server.advance(A_MOMENT)
+            if role in BEFORE:
+                BEFORE[role](shop)
             yield shop
 
 
@@ -200,7 +277,7 @@ def test_a_missing_permission_is_named_and_what_was_not_done_is_done_by_the_next
         assert missing.permission in said.text
         assert any(on in said.text for on in PLACES[missing.place]), said.text
         assert "HINT: give the account that bbq runs as" in said.text
-        assert healed.ok or HALF_BACK in healed.text, healed.text
+        assert healed.ok, healed.text
         assert state_of(shop) == undisturbed(missing.role)
 
 
@@ -230,6 +307,15 @@ def test_a_source_of_which_nothing_may_be_seen_is_no_empty_source(shops: Shops) 
         assert f"bigquery.datasets.get on project {SHOP}" in said.text
 
 
+def test_backups_that_may_not_be_seen_are_no_empty_backup_project(shops: Shops) -> None:
+    with shops.open("rebuild") as shop:
+        said = attempt(rebuild, give(shop, "rebuild", without=SEEING_BACKUPS))
+
+        assert not said.ok
+        assert f"{VAULT} shows no backup dataset: nothing can be rebuilt" in said.text
+        assert SEEING_BACKUPS.permission in said.text
+
+
 def test_a_dataset_that_is_missing_is_asked_of_whoever_may_create_it(shops: Shops) -> None:
     """Who creates a dataset owns it and may delete all in it, so the role that backs up creates none."""
     with shops.open("setup") as shop:
@@ -242,6 +328,14 @@ def test_a_dataset_that_is_missing_is_asked_of_whoever_may_create_it(shops: Shop
 
 
 Forbid = Callable[[bigquery.Client, str], object]
+
+
+@pytest.fixture(scope="module")
+def backed_up(shops: Shops) -> Iterator[tuple[Shop, str]]:
+    """A shop that nobody may change, and one of its backup tables."""
+    with shops.open("backup") as shop:
+        (version, *_) = shop.stack().catalog.versions([SALES.table("orders")])
+        yield shop, str(version.backup.table)
 
 
 def expire(client: bigquery.Client, backup: str) -> None:
@@ -282,6 +376,16 @@ FORBIDDEN: Mapping[str, tuple[str, Forbid]] = {
     "the retention role deletes no source": ("retention", lambda client, _: client.delete_table(f"{SALES}.orders")),
     "the retention role reads no source": ("retention", run(f"SELECT * FROM `{SALES}.orders`")),
     "the retention role deletes no catalog": ("retention", lambda client, _: client.delete_table(f"{CATALOG}.events")),
+    "the check role deletes no backup": ("check", lambda client, backup: client.delete_table(backup)),
+    "the check role reads no backup": ("check", run("SELECT * FROM {}")),
+    "the check role lets no backup expire": ("check", expire),
+    "the check role writes no catalog": ("check", run(f"DELETE FROM `{CATALOG}.events` WHERE TRUE")),
+    "the repair role deletes no backup": ("repair", lambda client, backup: client.delete_table(backup)),
+    "the repair role writes no backup": ("repair", run("TRUNCATE TABLE {}")),
+    "the rebuild role lets no backup expire": ("rebuild", expire),
+    "the rebuild role deletes no catalog": ("rebuild", lambda client, _: client.delete_table(f"{CATALOG}.events")),
+    "the snapshot role writes no catalog": ("snapshot", run(f"DELETE FROM `{CATALOG}.events` WHERE TRUE")),
+    "the snapshot role reads no backup": ("snapshot", run("SELECT * FROM {}")),
     "the restore role deletes no backup": ("restore", lambda client, backup: client.delete_table(backup)),
     "the restore role writes no backup": ("restore", run("TRUNCATE TABLE {}")),
     "the restore role reads no source": ("restore", run(f"SELECT * FROM `{SALES}.orders`")),
@@ -289,13 +393,12 @@ FORBIDDEN: Mapping[str, tuple[str, Forbid]] = {
 
 
 @pytest.mark.parametrize(("role", "forbidden"), FORBIDDEN.values(), ids=FORBIDDEN)
-def test_a_role_can_do_nothing_that_it_is_not_for(shops: Shops, role: str, forbidden: Forbid) -> None:
-    with shops.open("backup") as shop:
-        (version, *_) = shop.stack().catalog.versions([SALES.table("orders")])
-        give(shop, role)
+def test_a_role_can_do_nothing_that_it_is_not_for(backed_up: tuple[Shop, str], role: str, forbidden: Forbid) -> None:
+    shop, backup = backed_up
+    give(shop, role)
 
-        with pytest.raises(Forbidden, match="bigquery\\."):
-            forbidden(shop.server.client(VAULT, identity=role), str(version.backup.table))
+    with pytest.raises(Forbidden, match="bigquery\\."):
+        forbidden(shop.server.client(VAULT, identity=role), backup)
 
 
 # -- the files, the page and the README say the same

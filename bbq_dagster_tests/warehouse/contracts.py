@@ -29,11 +29,12 @@ from bbq_dagster.core.drift import Repetition
 from bbq_dagster.core.fingerprint import Fingerprint, Question
 from bbq_dagster.core.holds import Hold
 from bbq_dagster.core.inventory import Dataset, SourceTable, State, TableOptions
-from bbq_dagster.core.naming import copy_id, job_id
+from bbq_dagster.core.naming import SCRATCH_PREFIX, copy_id, job_id
 from bbq_dagster.core.restore import RestorePlan
 from bbq_dagster.core.restore_record import restore_planned, restored
 from bbq_dagster.core.restore_request import Target
 from bbq_dagster.core.retention_record import RetentionFold, held, hold_of, released
+from bbq_dagster.core.rto import RestoreTime, Way
 from bbq_dagster.core.tables import NULL_PARTITION, DatasetRef, TableRef, Unit
 from bbq_dagster.core.verification import Spent
 from bbq_dagster.core.verification_record import How, Outcome, Verified, fold_proofs, verified
@@ -62,6 +63,7 @@ from bbq_dagster_tests.warehouse.stories import (
     failed,
     found_empty,
     found_gone,
+    of_restore,
     random_events,
     scanned,
 )
@@ -177,6 +179,22 @@ class WarehouseContract:
             schema=orders.schema,
         )
         assert orders.created_at.utcoffset() == timedelta(0)
+
+    def test_some_tables_are_listed_as_they_are_among_all(
+        self, warehouse: Warehouse, scene: Scene, sales: Dataset
+    ) -> None:
+        scene.create_table(ORDERS, rows=3, labels={"team": "sales"})
+        scene.create_table(SALES.table("returns"), rows=1)
+        scene.create_partitioned_table(EVENTS, {"20240131": 2})
+        states, asked = warehouse.table_states("acme-shop", LOCATION), [ORDERS, EVENTS, SALES.table("gone")]
+
+        some = warehouse.table_states("acme-shop", LOCATION, asked)
+
+        assert some == {ref: states[ref] for ref in (ORDERS, EVENTS)}
+        every = {table.ref: table for table in warehouse.list_tables(sales, states)}
+        assert {table.ref: table for table in warehouse.list_tables(sales, some, asked)} == {
+            ref: every[ref] for ref in (ORDERS, EVENTS)
+        }
 
     def test_a_table_without_a_known_state_is_listed_all_the_same(
         self, warehouse: Warehouse, scene: Scene, sales: Dataset
@@ -856,6 +874,71 @@ class CatalogContract:
         assert catalog.verifications([DatasetRef("acme-shop", "stock")]) == []
         assert catalog.verified_since(NOW + days(2)) == Spent(versions=1, size_bytes=20, drills=1)
         assert catalog.verified_since(NOW + days(4)) == Spent()
+
+    def test_a_verification_that_could_not_look_took_bytes_and_no_turn(self, catalog: Catalog) -> None:
+        version = version_of(backed_up(ORDERS.unit(), at=NOW))
+        tried = [Verified(version, Outcome.COULD_NOT, how, "why", None, 10) for how in (How.SOURCE, How.DRILL)]
+        catalog.append([verified(one, at=NOW, run_id="r") for one in tried])
+
+        assert catalog.verified_since(NOW) == Spent(versions=0, size_bytes=20, drills=0)
+
+    def test_verifications_are_those_of_versions_that_are_there(self, catalog: Catalog) -> None:
+        gone, there = backed_up(ORDERS.unit(), at=NOW), backed_up(ORDERS.unit(), at=NOW + days(1))
+        catalog.append([gone, there, deleted(gone, at=NOW + days(2))])
+        found = [Verified(version_of(created), Outcome.PROVEN, How.SOURCE, "why") for created in (gone, there)]
+        catalog.append([verified(one, at=NOW + days(1), run_id="r") for one in found])
+
+        assert [event.version_id for event in catalog.verifications(None)] == [there.version_id]
+        assert [event.version_id for event in catalog.verifications([SALES])] == [there.version_id]
+
+    def test_one_project_is_read_without_the_others(self, catalog: Catalog) -> None:
+        other = DatasetRef("acme-web", "sales").table("orders").unit()
+        created = [backed_up(unit, at=NOW) for unit in (ORDERS.unit(), other)]
+        catalog.append(created)
+        found = [Verified(version_of(event), Outcome.PROVEN, How.DRILL, "why", None, 0, 7) for event in created]
+        catalog.append([verified(one, at=NOW + days(1), run_id="r") for one in found])
+
+        assert set(catalog.records(None, projects=["acme-web"])) == {other.table.in_dataset}
+        assert [event.unit for event in catalog.verifications(None, projects=["acme-web"])] == [other]
+        assert [time.table for time in catalog.restore_times(None, projects=["acme-web"])] == [other.table]
+        assert set(catalog.records(None, projects=[])) == set()
+
+    def test_of_each_table_the_last_and_the_longest_drill_are_told(self, catalog: Catalog) -> None:
+        version = version_of(backed_up(ORDERS.unit(), at=NOW))
+        catalog.append([backed_up(ORDERS.unit(), at=NOW)])
+        drills = [(Outcome.PROVEN, 9_000), (Outcome.PROVEN, 3_500), (Outcome.DIFFERS, 60_000)]
+        catalog.append(
+            [
+                verified(Verified(version, outcome, How.DRILL, "why", None, 0, took), at=NOW + days(day), run_id="r")
+                for day, (outcome, took) in enumerate(drills, start=1)
+            ]
+        )
+        seconds = timedelta(seconds=1)
+
+        assert catalog.restore_times([SALES]) == [
+            RestoreTime(ORDERS, Way.DRILL, NOW + days(2), took=3.5 * seconds, longest=9 * seconds)
+        ]
+        assert catalog.restore_times([DatasetRef("acme-shop", "stock")]) == []
+
+    def test_a_restore_takes_from_its_plan_to_the_last_place_of_a_table(self, catalog: Catalog) -> None:
+        minute, first, second = timedelta(minutes=1), EVENTS.unit("20240131"), EVENTS.unit("20240201")
+        catalog.append([of_restore("long", False, unit, at=NOW) for unit in (first, second)])
+        catalog.append([of_restore("long", True, first, at=NOW + 30 * minute)])
+        half = catalog.restore_times(None)
+        catalog.append([of_restore("long", True, second, at=NOW + 20 * minute)])
+        catalog.append([of_restore("short", False, first, at=NOW + days(1))])
+        catalog.append([of_restore("short", True, first, at=NOW + days(1) + 2 * minute)])
+
+        assert half == []
+        assert catalog.restore_times(None) == [
+            RestoreTime(EVENTS, Way.RESTORE, NOW + days(1) + 2 * minute, took=2 * minute, longest=30 * minute)
+        ]
+
+    def test_the_restore_of_a_drill_is_no_restore_of_its_own(self, catalog: Catalog) -> None:
+        scratch = f"acme-lab.{SCRATCH_PREFIX}eu"
+        catalog.append([of_restore("drill", done, ORDERS.unit(), at=NOW, into=scratch) for done in (False, True)])
+
+        assert catalog.restore_times(None) == []
 
     def test_a_bad_version_is_bad_for_retention_until_it_is_proven_again(self, catalog: Catalog) -> None:
         version = version_of(backed_up(ORDERS.unit(), at=NOW))

@@ -13,6 +13,7 @@ from bbq_dagster.core.catalog import (
     copy_planned,
     dataset_scanned,
     emptied,
+    event_about,
     table_settled,
     vanished,
     version_created,
@@ -23,7 +24,7 @@ from bbq_dagster.core.inventory import SourceTable, State
 from bbq_dagster.core.naming import copy_id
 from bbq_dagster.core.retention_record import deletion_planned, version_deleted
 from bbq_dagster.core.retention_rules import StoredVersion
-from bbq_dagster.core.tables import Unit
+from bbq_dagster.core.tables import DatasetRef, Unit
 from bbq_dagster.core.versions import Copy, PlannedUnit
 from bbq_dagster_tests.builders import BACKUPS, EVENTS, NOW, ORDERS, SALES, a_copy, a_table
 
@@ -61,6 +62,13 @@ def found_empty(unit: Unit, *, at: datetime) -> Event:
 
 def found_gone(unit: Unit, *, at: datetime) -> Event:
     return vanished(Vanished(unit, "the table is gone"), at=at, run_id="run-1")
+
+
+def of_restore(restore_id: str, done: bool, unit: Unit, *, at: datetime, into: str = "acme-lab.sales") -> Event:
+    """A unit that is about to be restored into a dataset, or that was."""
+    kind = EventKind.RESTORED if done else EventKind.RESTORE_PLANNED
+    target = DatasetRef.parse(into).table(unit.table.table).unit(unit.partition)
+    return replace(event_about(kind, unit, at=at, run_id="run-1"), restore_id=restore_id, target=str(target))
 
 
 def scanned(*, at: datetime) -> Event:

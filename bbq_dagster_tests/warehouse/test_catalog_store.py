@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -9,8 +10,11 @@ from datetime import timedelta
 import pytest
 from google.cloud import bigquery as bq
 
+from bbq_dagster.apply.holding import release_hold
 from bbq_dagster.core.catalog import COLUMNS, copy_planned, dataset_scanned, table_settled
+from bbq_dagster.core.holds import Hold
 from bbq_dagster.core.naming import copy_id
+from bbq_dagster.core.retention_record import held
 from bbq_dagster.core.tables import DatasetRef
 from bbq_dagster.core.versions import Absence, DatasetRecord
 from bbq_dagster.errors import Permanent, Refused, Transient
@@ -32,6 +36,26 @@ DATASET = bq.DatasetReference("acme-backup", "bbq_catalog")
 @pytest.fixture
 def client(bigquery: LocalBigQuery) -> bq.Client:
     return build_client("acme-backup", endpoint=bigquery.url, credentials="anonymous")
+
+
+Question = Callable[[BigQueryCatalog], object]
+
+READINGS: dict[str, Question] = {
+    "records": lambda catalog: catalog.records(None),
+    "records for a scan": lambda catalog: catalog.scan_records("acme-shop", only=None, besides=[]),
+    "versions": lambda catalog: catalog.versions([ORDERS]),
+    "latest": lambda catalog: catalog.latest(),
+    "pasts": lambda catalog: catalog.pasts([SALES]),
+    "history": lambda catalog: catalog.history(),
+    "retention": lambda catalog: catalog.retention_records(None),
+    "holds": lambda catalog: catalog.holds(),
+    "proofs": lambda catalog: catalog.verifications(None),
+    "what a day used": lambda catalog: catalog.verified_since(NOW),
+    "restore times": lambda catalog: catalog.restore_times(None),
+    "copy jobs": lambda catalog: catalog.copy_jobs_since(NOW),
+    "deletions": lambda catalog: catalog.deletions_since(NOW),
+    "repetitions": lambda catalog: catalog.repetitions(),
+}
 
 
 def new_catalog(client: bq.Client, *, location: str = LOCATION) -> BigQueryCatalog:
@@ -123,6 +147,37 @@ class TestSchema:
         assert {field.name for field in events.schema} == {column.name for column in COLUMNS}
         assert len(newer.versions([ORDERS])) == 2
         assert newer.verifications(None) == []
+
+    def test_an_older_catalog_is_read_as_it_will_be_once_it_is_up_to_date(
+        self, catalog: BigQueryCatalog, client: bq.Client
+    ) -> None:
+        catalog.append([backed_up(ORDERS.unit(), at=NOW), found_gone(EVENTS.unit("20240131"), at=NOW)])
+        make_older(client)
+
+        older = {name: question(catalog) for name, question in READINGS.items()}
+        version = client.get_dataset(DATASET).labels[VERSION_LABEL]
+        new_catalog(client).prepare()
+
+        assert older == {name: question(catalog) for name, question in READINGS.items()}
+        assert version == "1", "reading changes nothing"
+
+    def test_a_hold_of_an_older_catalog_can_be_released(self, catalog: BigQueryCatalog, client: bq.Client) -> None:
+        hold = Hold(str(ORDERS), "ada", "audit", NOW)
+        catalog.append([held(hold, ORDERS.unit(), run_id="r")])
+        make_older(client)
+        older = new_catalog(client)
+
+        release_hold(older, hold.hold_id, now=NOW + days(1), run_id="r")
+
+        assert older.holds() == []
+
+    def test_a_query_that_is_wrong_is_no_matter_of_the_schema(
+        self, bigquery: LocalBigQuery, catalog: BigQueryCatalog
+    ) -> None:
+        bigquery.fault(match={"call": "jobs.query"}, action={"http_error": {"reason": "invalidQuery"}}, times=1)
+
+        with pytest.raises(Permanent, match="invalidQuery"):
+            catalog.versions([ORDERS])
 
     def test_a_newer_catalog_is_refused(self, catalog: BigQueryCatalog, client: bq.Client) -> None:
         dataset = client.get_dataset(DATASET)

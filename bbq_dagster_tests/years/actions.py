@@ -190,6 +190,17 @@ class AddColumn(OnTable):
 
 
 @dataclass(frozen=True, slots=True)
+class Skip(OnTable):
+    """The owner wants no backups of the table any more, or wants them again."""
+
+    def change(self, truth: Truth, table: Table, now: datetime) -> Iterator[str]:
+        table.is_skipped = not table.is_skipped
+        truth.touch(self.table, now)
+        labels = '("bbq", "skip")' if table.is_skipped else ""
+        yield f"ALTER TABLE `{self.table}` SET OPTIONS (labels = [{labels}])"
+
+
+@dataclass(frozen=True, slots=True)
 class Expire(OnTable):
     """The table goes by itself after some days, at the minute."""
 
@@ -347,6 +358,7 @@ class Dice:
             (3, [Truncate(table)]),
             (4, [AddColumn(table)]),
             (2, [Expire(table, 1 + pick % 20)]),
+            (2, [Skip(table)]),
             (3, [Drop(table)]),
             (4, [Drop(table, instead=kind), self._insert(table)]),
             (3, [Drop(table, view=True)]),

@@ -8,7 +8,7 @@ be complete.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,13 +16,23 @@ from random import Random
 from typing import Any
 
 from bbq_dagster.core.restore import RestorePlan
-from bbq_dagster.core.restore_request import RestoreRequest, Scope, Target
+from bbq_dagster.core.restore_request import OnExisting, RestoreRequest, Scope, Target
 from bbq_dagster.core.tables import NULL_PARTITION, DatasetRef, TableRef, Unit
 from bbq_dagster.errors import BbqError, Refused
 from bbq_dagster.local.server import LocalBigQuery
 from bbq_dagster_tests.years.actions import Action, Dice, DropDataset
-from bbq_dagster_tests.years.estate import LAB, LOCATIONS, POLICY, VAULT, Estate, Kill, Killed
-from bbq_dagster_tests.years.model import DAY, Backup, Broken, Record, Truth
+from bbq_dagster_tests.years.estate import (
+    LAB,
+    LOCATIONS,
+    LOST_SHARE,
+    SMALLEST_ROWS,
+    VAULT,
+    Estate,
+    Kill,
+    Killed,
+    policy_of,
+)
+from bbq_dagster_tests.years.model import DAY, Backup, Broken, Record, Row, Rows, Truth
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _AUDIT_DAYS = 30
@@ -41,11 +51,15 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """A restore as of ``ago`` before now, of tables by their place in the estate, beside the sources."""
+    """A restore as of ``ago`` before now, of tables by their place in the estate, beside the sources.
+
+    ``again``: it is asked for once more, so, when a part of the restored rows is gone.
+    """
 
     ago: timedelta
     places: tuple[int, ...]
     kill: Kill | None = None
+    again: OnExisting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +76,11 @@ class Day:
     retention: bool = False
     retention_kill: Kill | None = None
     hold: int | None = None
+    release: bool = False
+    """The oldest hold, also one that the anomaly gate has placed."""
+    undelete: bool = False
+    """Some of what retention has deleted on this day."""
+    verify: bool = False
     restore: Restore | None = None
     is_off: bool = False
     """Nobody backs up."""
@@ -142,6 +161,9 @@ def _draw_day(random: Random, dice: Dice, number: int, tables: int) -> Day:
         retention=number % 5 == 0,
         retention_kill=kill(12) if happens(0.2) else None,
         hold=random.randrange(tables) if happens(0.02) else None,
+        release=happens(0.1),
+        undelete=number % 5 == 0 and happens(0.3),
+        verify=happens(0.1),
         is_off=happens(0.08),
         restore=_draw_restore(random, number, tables, kill(20) if happens(0.2) else None) if happens(0.15) else None,
     )
@@ -153,7 +175,7 @@ def _draw_restore(random: Random, number: int, tables: int, kill: Kill | None) -
     of_dataset = range(random.randrange(len(LOCATIONS)), tables, len(LOCATIONS))
     hot = of_dataset[: max(1, len(of_dataset) // 10)]
     chosen = {*random.sample(hot, k=min(3, len(hot))), *random.sample(of_dataset, k=min(3, len(of_dataset)))}
-    return Restore(ago, tuple(sorted(chosen)), kill)
+    return Restore(ago, tuple(sorted(chosen)), kill, again=random.choice([*OnExisting, None]))
 
 
 @dataclass
@@ -164,12 +186,14 @@ class Years:
     tables: Sequence[TableRef]
     truth: Truth = field(default_factory=lambda: Truth(LOCATIONS))
     seen: Counter[str] = field(default_factory=Counter)
-    held: set[TableRef] = field(default_factory=set)
+    held: dict[str, Unit] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.record = Record(self.truth)
         self._read_until = START
         self._known: set[str] = set()
+        self._flagged: set[Unit] = set()
+        self._lossy: set[Unit] = set()
 
     def live(self, days: Iterable[Day]) -> None:
         """Raises ``Broken`` with the place of the first day on which something is not as it has to be."""
@@ -190,9 +214,17 @@ class Years:
             self._back_up(day)
         if day.hold is not None:
             self._hold(self.tables[day.hold % len(self.tables)])
+        if day.release:
+            self._release()
         if day.retention:
             self._at(day.at + timedelta(hours=20))
-            self._expire(day)
+            deleted = self._expire(day)
+            if day.undelete:
+                self._at(day.at + timedelta(hours=21))
+                self._undelete(deleted)
+        if day.verify:
+            self._at(day.at + timedelta(hours=21, minutes=30))
+            self._verify()
         if day.restore is not None:
             self._at(day.at + timedelta(hours=22))
             self._restore(day, day.restore)
@@ -206,6 +238,7 @@ class Years:
     # Backup
 
     def _back_up(self, day: Day) -> None:
+        self._lossy.clear()
         is_complete = self._run_backup(day)
         if day.is_disturbed and day.again:
             self._at(day.at + timedelta(hours=13))
@@ -214,6 +247,8 @@ class Years:
         if is_complete:
             self.seen["complete backups"] += 1
             _refuse("not protected", self.record.not_protected(self.estate.now))
+            not_flagged = (u for u in self._lossy if self._flagged.isdisjoint((u, u.table.unit())))
+            _refuse("lost most of its rows and not flagged", sorted(map(str, not_flagged)))
 
     def _run_backup(self, day: Day) -> bool:
         """Whether it has to be complete."""
@@ -259,23 +294,41 @@ class Years:
         self.seen[kind] += 1
         if kind == "version_created":
             place = TableRef(VAULT, event["backup_dataset"], event["backup_table"]).unit(unit.partition)
-            rows = self.truth.rows_at(unit, event["captured_at"]) or frozenset()
-            backup = Backup(event["version_id"], unit, event["captured_at"], place, rows)
-            self.record.made(backup, rows=event["row_count"])
+            self._take_version(event, unit, place)
         elif kind == "version_deleted":
             self.record.deleted(event["version_id"], unit)
+        elif kind == "held":
+            self.held[event["hold_id"]] = unit
+            self._flagged.add(unit)
         else:
             self.record.absent(unit, event["recorded_at"], vanished=kind == "vanished")
+
+    def _take_version(self, event: Mapping[str, Any], unit: Unit, place: Unit) -> None:
+        identity, at = event["version_id"], event["captured_at"]
+        if self.record.was_deleted(identity):
+            self.record.brought_back(identity, place, at)
+        else:
+            rows = self.truth.rows_at(unit, at) or frozenset()
+            if self.record.has_lost(unit, rows, share=LOST_SHARE, smallest=SMALLEST_ROWS):
+                self._lossy.add(unit)
+            self.record.made(Backup(identity, unit, at, place, rows), rows=event["row_count"])
 
     # Retention
 
     def _hold(self, table: TableRef) -> None:
-        if any(unit.table == table for unit in self.record.live) and table not in self.held:
-            self.estate.stack().hold(str(table), owner="ada", reason="audit", until=None, run_id="ada")
-            self.held.add(table)
+        if any(unit.table == table for unit in self.record.live):
+            hold = self.estate.stack().hold(str(table), owner="ada", reason="audit", until=None, run_id="ada")
+            self.held[hold.hold_id] = table.unit()
 
-    def _expire(self, day: Day) -> None:
-        expected = self.record.expired(POLICY, self.estate.now, self.held)
+    def _release(self) -> None:
+        for hold_id in [*self.held][:1]:
+            self.estate.stack().release(hold_id, run_id="ada")
+            del self.held[hold_id]
+            self.seen["releases"] += 1
+
+    def _expire(self, day: Day) -> set[str]:
+        """The ids of what was deleted, which is what has to be."""
+        expected = self.record.expired(policy_of, self.estate.now, self.held.values())
         before = {backup.version_id for backup in self.record.backups()}
         if day.retention_kill is not None:
             self._run_retention(day.retention_kill)
@@ -285,6 +338,7 @@ class Years:
         wrong = [f"deleted: {one}" for one in deleted - expected] + [f"kept: {one}" for one in expected - deleted]
         _refuse("retention is not what its policy says", wrong)
         self.seen["retentions"] += 1
+        return deleted
 
     def _run_retention(self, kill: Kill | None) -> None:
         stack = self.estate.stack(kill)
@@ -295,6 +349,31 @@ class Years:
             return
         if not report.ok:
             raise Broken(f"retention failed:\n{report}")
+
+    def _undelete(self, deleted: Collection[str]) -> None:
+        """Half of it comes back, but for what comes with its whole backup table only, and what has no source."""
+        able = sorted(one for one in deleted if self.record.can_come_back(one))
+        wanted = able[: (len(able) + 1) // 2]
+        if not wanted:
+            return
+        stack = self.estate.stack()
+        report = stack.apply_undelete(stack.plan_undelete(now=self.estate.now, version_ids=wanted), run_id="undelete")
+        back = {version.version_id for version in report.back}
+        if not report.ok or back != set(wanted):
+            raise Broken(f"not all is back of {wanted}:\n{report}")
+        self.read_events()
+        self.seen["versions undeleted"] += len(back)
+
+    # Verification
+
+    def _verify(self) -> None:
+        """Nobody touches what is backed up here, so nothing may be said to differ."""
+        stack = self.estate.stack()
+        report = stack.apply_verification(stack.plan_verification(now=self.estate.now), run_id="verify")
+        live = {backup.version_id for backup in self.record.backups()}
+        if not report.ok or any(one.version.version_id not in live for one in report.found):
+            raise Broken(f"verification is wrong:\n{report}")
+        self.seen.update(f"verified: {one.outcome}" for one in report.found)
 
     # Restore
 
@@ -340,15 +419,57 @@ class Years:
             for unit, backup in expected.items()
             if unit.table in restorable
         }
-        found = self.estate.rows_in(target, location)
+        _refuse(f"restored as of {as_of}", _differences(_sorted(true), self.estate.rows_in(target, location)))
+        if wish.again is not None:
+            self._restore_again(restorable, as_of, target, true, wish.again)
         self.estate.drop(target, location)
-        _refuse(f"restored as of {as_of}", _differences(true, found))
         self.seen["restores"] += 1
         self.seen["rows compared"] += sum(map(len, true.values()))
 
-    def _plan_restore(self, tables: Iterable[TableRef], as_of: datetime, target: DatasetRef) -> RestorePlan:
+    def _restore_again(
+        self,
+        tables: Iterable[TableRef],
+        as_of: datetime,
+        target: DatasetRef,
+        restored: Mapping[Unit, Rows],
+        mode: OnExisting,
+    ) -> None:
+        """Into tables that lost every other row. Where rows without a day are, all of a table has to be gone first."""
+        of_null = {unit.table for unit in restored if unit.partition == NULL_PARTITION}
+        true = {unit: rows for unit, rows in restored.items() if unit.table not in of_null}
+        sources = [table for table in tables if target.table(table.table) not in of_null]
+        if not true:
+            return
+        location = LOCATIONS[sources[0].in_dataset]
+        self.estate.delete_every_other({unit.table for unit in true}, location)
+        left = {unit: frozenset(row for row in rows if row[0] % 2) for unit, rows in true.items()}
+        plan = self._plan_restore(sources, as_of, target, mode)
+        self.seen[f"restores with {mode}"] += 1
+        if mode is OnExisting.FAIL:
+            named = {str(unit.table): "has rows" for unit, rows in left.items() if rows}
+            _refuse("conflicts", _differences(named, {_table_of(line): "has rows" for line in plan.conflicts}))
+            return
+        if mode is OnExisting.SKIP and all(left.values()):
+            if plan.items or not plan.conflicts:
+                raise Broken(f"all is there, and a restore that skips it brings something:\n{plan}")
+            return
+        _refuse("a restore has conflicts", plan.conflicts)
+        self._apply_restore(plan, None)
+        found = {
+            unit: rows for unit, rows in self.estate.rows_in(target, location).items() if unit.table not in of_null
+        }
+        _refuse(f"restored with {mode} as of {as_of}", _differences(_restored(true, left, mode), found))
+
+    def _plan_restore(
+        self,
+        tables: Iterable[TableRef],
+        as_of: datetime,
+        target: DatasetRef,
+        on_existing: OnExisting = OnExisting.FAIL,
+    ) -> RestorePlan:
         what = tuple(Scope(table.in_dataset, table.table) for table in sorted(tables))
-        request = RestoreRequest(what, as_of=as_of, target=Target(project=target.project, dataset=target.dataset))
+        into = Target(project=target.project, dataset=target.dataset)
+        request = RestoreRequest(what, as_of=as_of, target=into, on_existing=on_existing)
         return self.estate.stack().plan_restore(request, now=self.estate.now)
 
     def _refused(self, table: TableRef, as_of: datetime, target: DatasetRef) -> None:
@@ -415,6 +536,25 @@ def _differences(true: Mapping[Any, Any], found: Mapping[Any, Any]) -> list[str]
     return [
         f"{key}: {true.get(key)} expected, {found.get(key)} found" for key in keys if true.get(key) != found.get(key)
     ]
+
+
+def _sorted(units: Mapping[Unit, Collection[Row]]) -> dict[Unit, list[Row]]:
+    return {unit: sorted(rows) for unit, rows in units.items() if rows or unit.partition is None}
+
+
+def _restored(true: Mapping[Unit, Rows], left: Mapping[Unit, Rows], mode: OnExisting) -> dict[Unit, list[Row]]:
+    """What is in each unit when its ``true`` rows were restored to where some were ``left``."""
+    rules: Mapping[OnExisting, Callable[[Unit], Collection[Row]]] = {
+        OnExisting.REPLACE: lambda unit: true[unit],
+        OnExisting.SKIP: lambda unit: left[unit] or true[unit],
+        OnExisting.APPEND: lambda unit: [*true[unit], *left[unit]],
+    }
+    return _sorted({unit: rules[mode](unit) for unit in true})
+
+
+def _table_of(conflict: str) -> str:
+    """A conflict begins with the unit that it is about."""
+    return conflict.split()[0].partition("$")[0]
 
 
 def _refuse(what: str, faults: Sequence[str]) -> None:

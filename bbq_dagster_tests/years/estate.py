@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from fnmatch import fnmatchcase
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from google.cloud import bigquery
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
+from bbq_dagster.core.anomalies import GATE
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.local.server import LocalBigQuery
 from bbq_dagster.settings import Settings, load_settings
@@ -26,22 +28,38 @@ from bbq_dagster.warehouse.bigquery import BigQueryWarehouse
 from bbq_dagster.warehouse.catalog_store import BigQueryCatalog
 from bbq_dagster.warehouse.client import Patience, build_client
 from bbq_dagster_tests.years.actions import SHAPES, Action, Effect, Sql
-from bbq_dagster_tests.years.model import Kind, Policy, Row, Truth
+from bbq_dagster_tests.years.model import DAY, Kind, Policy, Row, Truth
 
 SHOP, CLIMATE, VAULT, LAB = "acme-shop", "acme-climate", "acme-vault", "acme-lab"
 LOCATIONS = {DatasetRef(SHOP, "sales"): "EU", DatasetRef(SHOP, "web"): "EU", DatasetRef(CLIMATE, "weather"): "US"}
-POLICY = Policy()
 
-SETTINGS = f"""
-endpoint: {{url}}
+POLICIES = {
+    "t*1": Policy(young=4),
+    "t*2": Policy(hours=2, years=1, within=20 * DAY),
+    "*": Policy(last=2, days=3, weeks=2, months=3),
+}
+"""The retention of tables, by what their names match first."""
+
+SMALLEST_ROWS, LOST_SHARE = 4, 0.5
+"""From how many rows on the anomaly gate flags what lost a larger share of them."""
+
+_OVERRIDES = [
+    f'{{dataset: "*", table: "{pattern}", policy: {{retention: {policy.settings()}}}}}'
+    for pattern, policy in POLICIES.items()
+]
+_ANOMALY = f"{{rows_lost_share: {LOST_SHARE}, bytes_lost_share: 1, smallest_rows: {SMALLEST_ROWS}}}"
+
+SETTINGS = """
+endpoint: {url}
 credentials: anonymous
-backup_project: {VAULT}
-catalog: {{{{location: EU}}}}
+backup_project: {vault}
+catalog: {{location: EU}}
 sources:
-  - project: {SHOP}
-  - project: {CLIMATE}
-restore_projects: [{LAB}]
-defaults: {{{{policy: {{{{retention: {POLICY.settings().replace("{", "{{").replace("}", "}}")}}}}}}}}}
+  - {{project: {shop}, overrides: {overrides}}}
+  - {{project: {climate}, overrides: {overrides}}}
+restore_projects: [{lab}]
+defaults: {{policy: {{anomaly: {anomaly}}}}}
+verify: {{share_per_day: 1, versions_per_day: 6, drills_per_day: 1}}
 limits:
   threads: 2
   requests_per_second: 1000
@@ -49,10 +67,14 @@ limits:
   retention_share_of_versions: 1
   retention_share_of_bytes: 1
   retention_max_scan_age_hours: 8760
-state_dir: {{folder}}/state
+state_dir: {folder}/state
 """
 
 _PATIENCE = Patience(request_timeout=30, give_up_after=2, first_pause=0.001, longest_pause=0.01)
+
+
+def policy_of(table: TableRef) -> Policy:
+    return next(policy for pattern, policy in POLICIES.items() if fnmatchcase(table.table, pattern))
 
 
 class Killed(BaseException):
@@ -150,25 +172,29 @@ class Estate:
     # What is there
 
     def events(self, since: datetime) -> list[Mapping[str, Any]]:
-        """What was recorded of versions and absences, oldest first."""
+        """What was recorded of versions and absences, and what the anomaly gate flagged; oldest first."""
         sql = f"""
             SELECT DISTINCT event_id, event, recorded_at, captured_at, version_id, row_count, backup_dataset,
-              backup_table, partition_id, CONCAT(source_project, '.', source_dataset, '.', source_table) AS source
+              backup_table, partition_id, hold_id,
+              CONCAT(source_project, '.', source_dataset, '.', source_table) AS source
             FROM `{VAULT}.bbq_catalog.events`
-            WHERE recorded_at >= TIMESTAMP '{since.isoformat()}'
-              AND event IN ('version_created', 'version_deleted', 'vanished', 'emptied')
+            WHERE recorded_at >= @since
+              AND (event IN ('version_created', 'version_deleted', 'vanished', 'emptied')
+                OR (event = 'held' AND owner = '{GATE}'))
             ORDER BY recorded_at, captured_at, event_id"""
-        return [dict(row.items()) for row in self._ask_catalog(sql)]
+        return [dict(row.items()) for row in self._ask_catalog(sql, since=since)]
 
     def live_versions(self) -> dict[str, Unit]:
         """What the catalog's own view shows: ids, and where each is."""
         sql = f"SELECT version_id, backup_dataset, backup_table, partition_id FROM `{VAULT}.bbq_catalog.versions`"
         return {row[0]: TableRef(VAULT, row[1], row[2]).unit(row[3]) for row in self._ask_catalog(sql)}
 
-    def _ask_catalog(self, sql: str) -> list[bigquery.Row]:
+    def _ask_catalog(self, sql: str, **instants: datetime) -> list[bigquery.Row]:
         """Nothing, before the first backup has made it."""
+        given = [bigquery.ScalarQueryParameter(name, "TIMESTAMP", at) for name, at in instants.items()]
+        config = bigquery.QueryJobConfig(query_parameters=given)
         try:
-            return list(self._client(VAULT, "EU").query_and_wait(sql))
+            return list(self._client(VAULT, "EU").query_and_wait(sql, job_config=config))
         except NotFound:
             return []
 
@@ -187,8 +213,13 @@ class Estate:
                     places[TableRef(VAULT, listed.dataset_id, table).unit(partition)] = rows
         return places
 
-    def rows_in(self, dataset: DatasetRef, location: str) -> dict[Unit, frozenset[Row]]:
-        """Every row of every table of a dataset, each in the partition it is in."""
+    def delete_every_other(self, tables: Iterable[TableRef], location: str) -> None:
+        """The rows with an even number, of tables of one location."""
+        script = ";\n".join(f"DELETE FROM `{table}` WHERE MOD(n, 2) = 0" for table in sorted(tables))
+        self._client(LAB, location).query_and_wait(script)
+
+    def rows_in(self, dataset: DatasetRef, location: str) -> dict[Unit, list[Row]]:
+        """Every row of every table of a dataset, in order, each in the partition it is in."""
         client = self._client(dataset.project, location)
         kinds = {
             table.table_id: _kind_of(client.get_table(table.reference)) for table in client.list_tables(str(dataset))
@@ -201,11 +232,11 @@ class Estate:
             f" FROM (SELECT *, {_pseudo(kind)} TO_JSON_STRING(t) AS j FROM `{dataset.table(name)}` AS t)"
             for name, kind in kinds.items()
         )
-        found: dict[Unit, set[Row]] = {}
+        found: dict[Unit, list[Row]] = {}
         for name, partition, n, v, c in client.query_and_wait("\nUNION ALL\n".join(parts)):
             unit = dataset.table(name).unit(partition or None)
-            found.setdefault(unit, set()).add((int(n), int(v), None if c is None else int(c)))
-        return {unit: frozenset(rows) for unit, rows in found.items()}
+            found.setdefault(unit, []).append((int(n), int(v), None if c is None else int(c)))
+        return {unit: sorted(rows) for unit, rows in found.items()}
 
     def drop(self, dataset: DatasetRef, location: str) -> None:
         self._client(dataset.project, location).delete_dataset(str(dataset), delete_contents=True, not_found_ok=True)
@@ -219,7 +250,9 @@ class Estate:
 
 def _settings(url: str, folder: Path) -> Settings:
     path = folder / "bbq.yaml"
-    path.write_text(SETTINGS.format(url=url, folder=folder))
+    overrides = f"[{', '.join(_OVERRIDES)}]"
+    names = {"vault": VAULT, "shop": SHOP, "climate": CLIMATE, "lab": LAB}
+    path.write_text(SETTINGS.format(url=url, folder=folder, overrides=overrides, anomaly=_ANOMALY, **names))
     return replace(load_settings(path, {}), path=path)
 
 

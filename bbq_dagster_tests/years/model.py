@@ -7,10 +7,11 @@ is there. From both follows what a restore has to bring back, and what retention
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_right, insort
+from calendar import monthrange
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
 from bbq_dagster.core.tables import NULL_PARTITION, SPECIAL_PARTITIONS, DatasetRef, TableRef, Unit
@@ -18,6 +19,9 @@ from bbq_dagster.core.tables import NULL_PARTITION, SPECIAL_PARTITIONS, DatasetR
 DAY = timedelta(days=1)
 FLUSH = timedelta(minutes=5)
 """How long streamed rows stay in the buffer: the embedded BigQuery's default."""
+
+MOST_BETWEEN = timedelta(minutes=5)
+"""From a plan to its run. A version is recorded as one of the table that was planned, even if another took its name."""
 
 Row = tuple[int, int, int | None]
 """The columns n (which row it is), v (how often it was changed) and c (None in a table without that column)."""
@@ -53,6 +57,7 @@ class Table:
     has_c: bool = False
     expires_at: datetime | None = None
     partition_days: int | None = None
+    is_skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +90,10 @@ class Truth:
         self.buffer: list[Streamed] = []
         self._past: dict[Unit, list[Moment]] = {}
         self._written: dict[Unit, datetime] = {}
+        self.news: set[Unit] = set()
+        """What held other rows before. ``Record`` takes out what it has settled."""
 
     # As it was
-
-    def units(self) -> Iterable[Unit]:
-        """Everything that ever held rows."""
-        return self._past
 
     def rows_at(self, unit: Unit, at: datetime) -> Rows | None:
         """What a copy that starts at ``at`` finds: rows of the streaming buffer are not among it."""
@@ -115,6 +118,10 @@ class Truth:
 
     def is_streaming(self, ref: TableRef) -> bool:
         return any(streamed.table == ref for streamed in self.buffer)
+
+    def is_skipped(self, ref: TableRef) -> bool:
+        """Whether its owner wants no backups of it."""
+        return ref in self.tables and self.tables[ref].is_skipped
 
     def create(self, ref: TableRef, table: Table) -> None:
         self.tables[ref] = table
@@ -169,12 +176,13 @@ class Truth:
     def _note(self, unit: Unit, rows: Rows | None, at: datetime, made_at: datetime) -> None:
         self._past.setdefault(unit, []).append(Moment(at, rows, made_at))
         self._written[unit] = at
+        self.news.add(unit)
 
 
 def _expiries(table: Table, after: timedelta) -> list[tuple[str, datetime]]:
     """Days expire so long after their start."""
     days = [partition for partition in table.parts if partition is not None and partition != NULL_PARTITION]
-    return [(day, datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC) + after) for day in days]
+    return [(day, datetime.combine(date.fromisoformat(day), time(tzinfo=UTC)) + after) for day in days]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +205,7 @@ class Record:
         self._absent: dict[Unit, list[datetime]] = {}
         self._vanished: dict[Unit, datetime] = {}
         self._deleted: dict[Unit, datetime] = {}
+        self._gone: dict[str, Backup] = {}
 
     def backups(self) -> Iterator[Backup]:
         return (backup for of_unit in self.live.values() for backup in of_unit)
@@ -210,9 +219,38 @@ class Record:
             raise Broken(f"{unit} was captured at {at} with {rows} rows, and was {there}")
         if (last := self.newest(unit)) is not None and not self._has_moved(last, at):
             raise Broken(f"{unit} was captured at {at} in the state that was captured at {last.captured_at}")
-        self.live.setdefault(unit, []).append(backup)
-        self.live[unit].sort(key=lambda one: one.captured_at)
+        self._add(backup)
         self._vanished.pop(unit, None)
+
+    def brought_back(self, version_id: str, place: Unit, captured_at: datetime) -> None:
+        """A version that was deleted is on record again: the same one, where it was."""
+        backup = self._gone.pop(version_id)
+        if (backup.place, backup.captured_at) != (place, captured_at):
+            raise Broken(f"{backup} came back in {place}, captured at {captured_at}")
+        self._add(backup)
+
+    def _add(self, backup: Backup) -> None:
+        of_unit = self.live.setdefault(backup.unit, [])
+        insort(of_unit, backup, key=lambda one: one.captured_at)
+        self._truth.news.add(backup.unit)
+
+    def has_lost(self, unit: Unit, rows: Rows, *, share: float, smallest: int) -> bool:
+        """Whether it has so few rows that the anomaly gate has to flag it, going by the version before."""
+        last = self.newest(unit)
+        if last is None or len(last.rows) < smallest or self._was_absent(unit, last.captured_at):
+            return False
+        return len(last.rows) - len(rows) > share * len(last.rows)
+
+    def _was_absent(self, unit: Unit, since: datetime) -> bool:
+        return any(since <= absent for absent in self._absent.get(unit, ()))
+
+    def was_deleted(self, version_id: str) -> bool:
+        return version_id in self._gone
+
+    def can_come_back(self, version_id: str) -> bool:
+        """Alone, and to a source that is there: of one that is gone nobody says since when, once it is back."""
+        unit = self._gone[version_id].unit
+        return unit.partition not in SPECIAL_PARTITIONS and unit not in self._vanished
 
     def absent(self, unit: Unit, at: datetime, *, vanished: bool) -> None:
         """A unit was recorded as vanished or emptied."""
@@ -220,12 +258,14 @@ class Record:
         if true if vanished is False else true is not None:
             raise Broken(f"{unit} was recorded as gone at {at}, and had {len(true or ())} rows")
         self._absent.setdefault(unit, []).append(at)
+        self._truth.news.add(unit)
         if vanished:
             self._vanished.setdefault(unit, at)
 
     def deleted(self, version_id: str, unit: Unit) -> None:
         gone = next(one for one in self.live[unit] if one.version_id == version_id)
         self.live[unit].remove(gone)
+        self._gone[version_id] = gone
         self._deleted[unit] = max(gone.captured_at, self._deleted.get(unit, gone.captured_at))
         if not self.live[unit]:
             del self.live[unit]
@@ -245,12 +285,19 @@ class Record:
         return None if gone else found
 
     def not_protected(self, now: datetime) -> list[str]:
-        """What a run that nothing disturbed has left without the version, or the absence, of its present state."""
+        """What a run that nothing disturbed has left without the version, or the absence, of its present state.
+
+        Looks at what had news, of the source or of the record, since it was found to be as it has to be.
+        """
         faults = []
-        for unit in filter(self._is_complete, self._truth.units()):
+        for unit in sorted(self._truth.news, key=lambda one: one.sort_key):
+            if self._truth.is_skipped(unit.table):
+                continue
             backup = self.as_of(unit, now)
             true, found = self._truth.rows_at(unit, now) or None, None if backup is None else backup.rows
-            if true != found:
+            if true == found or not self._is_complete(unit):
+                self._truth.news.remove(unit)
+            else:
                 faults.append(f"{unit} has {_told(true)}, a restore as of now brings {_told(found)}")
         return faults
 
@@ -262,19 +309,23 @@ class Record:
 
     def _has_moved(self, last: Backup, at: datetime) -> bool:
         unit = last.unit
-        was_absent = any(last.captured_at <= absent <= at for absent in self._absent.get(unit, ()))
-        made = self._truth.made_at
-        made_anew = made(unit, last.captured_at) != made(unit, at)
-        return was_absent or made_anew or self._truth.was_written(unit, last.captured_at)
+        made_then = self._truth.made_at(unit, last.captured_at)
+        was_planned = last.captured_at - MOST_BETWEEN
+        made_anew = made_then != self._truth.made_at(unit, at) or (made_then is not None and made_then > was_planned)
+        return made_anew or self._was_absent(unit, last.captured_at) or self._truth.was_written(unit, last.captured_at)
 
     # Retention
 
-    def expired(self, policy: Policy, now: datetime, held: Collection[TableRef]) -> set[str]:
-        """The ids of the versions that retention deletes."""
+    def expired(self, policy_of: Callable[[TableRef], Policy], now: datetime, held: Collection[Unit]) -> set[str]:
+        """The ids of the versions that retention deletes. ``held``: what it may not touch, a table with all of it."""
         kept = {
             backup.version_id
             for unit, of_unit in self.live.items()
-            for backup in (of_unit if unit.table in held else policy.kept(of_unit, self._vanished.get(unit), now))
+            for backup in (
+                of_unit
+                if unit in held or unit.table.unit() in held
+                else policy_of(unit.table).kept(of_unit, self._vanished.get(unit), now)
+            )
         }
         needed = {backup.place.table for backup in self.backups() if backup.version_id in kept}
         return {
@@ -287,25 +338,36 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The retention of all tables, told once more and simply. Every version of this model has rows."""
+    """The retention of a table, told once more and simply. Every version of this model has rows.
 
-    last: int = 2
-    days: int = 3
-    weeks: int = 2
-    months: int = 3
+    ``young``: how many the rules of the original BBQ keep of the last ``young_months``; 0 where they do not count.
+    """
+
+    last: int = 0
+    hours: int = 0
+    days: int = 0
+    weeks: int = 0
+    months: int = 0
+    years: int = 0
+    within: timedelta = timedelta(0)
+    young: int = 0
+    young_months: int = 2
     grace: timedelta = 30 * DAY
 
     def kept(self, backups: Sequence[Backup], gone_since: datetime | None, now: datetime) -> list[Backup]:
         if gone_since is not None and now - gone_since > self.grace:
             return []
-        periods = (
+        periods: tuple[tuple[int, Callable[[datetime], object]], ...] = (
             (self.last, lambda at: at),
+            (self.hours, lambda at: (at.date(), at.hour)),
             (self.days, lambda at: at.date()),
             (self.weeks, lambda at: at.isocalendar()[:2]),
             (self.months, lambda at: (at.year, at.month)),
+            (self.years, lambda at: at.year),
         )
         newest_first = sorted(backups, key=lambda one: one.captured_at, reverse=True)
-        kept = {newest_first[0].version_id}
+        kept = {newest_first[0].version_id} | self._kept_by_original(newest_first, now)
+        kept |= {backup.version_id for backup in backups if self.within and now - backup.captured_at <= self.within}
         for count, period_of in periods:
             newest: dict[object, str] = {}
             for backup in newest_first:
@@ -313,12 +375,30 @@ class Policy:
             kept |= set(list(newest.values())[:count])
         return [backup for backup in backups if backup.version_id in kept]
 
+    def _kept_by_original(self, newest_first: Sequence[Backup], now: datetime) -> set[str]:
+        """The newest of each day: of the young ones so many, of the old ones the newest."""
+        of_days: dict[date, str] = {}
+        for backup in newest_first:
+            of_days.setdefault(backup.captured_at.date(), backup.version_id)
+        young = [one for day, one in of_days.items() if day >= self._young_since(now)]
+        old = [one for day, one in of_days.items() if day < self._young_since(now)]
+        return {*young[: self.young], *old[:1]} if self.young else set()
+
+    def _young_since(self, now: datetime) -> date:
+        """The same day so many months ago, or the last of a month that has no such day."""
+        year, month = divmod(now.year * 12 + now.month - 1 - self.young_months, 12)
+        return date(year, month + 1, min(now.day, monthrange(year, month + 1)[1]))
+
     def settings(self) -> str:
         """The same in bbq.yaml."""
-        return (
-            f"{{keep_last: {self.last}, keep_daily: {self.days}, keep_weekly: {self.weeks},"
-            f" keep_monthly: {self.months}, grace_after_source_deleted: {self.grace.days}d}}"
+        rules = (
+            f"keep_last: {self.last}, keep_hourly: {self.hours}, keep_daily: {self.days}, keep_weekly: {self.weeks},"
+            f" keep_monthly: {self.months}, keep_yearly: {self.years}"
         )
+        within = f", keep_within: {self.within.days}d" if self.within else ""
+        original = f", preset: bbq, bbq_count: {self.young}, bbq_months: {self.young_months}" if self.young else ""
+        grace = f", grace_after_source_deleted: {self.grace.days}d"
+        return f"{{{rules}{within}{original}{grace}}}"
 
 
 def _told(rows: Rows | None) -> str:

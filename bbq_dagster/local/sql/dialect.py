@@ -5,6 +5,7 @@ Each rule is a row of ``RULES``: a kind of expression, and how it is written for
 
 import re
 from collections.abc import Mapping
+from typing import TypeVar
 
 from sqlglot import ErrorLevel, exp
 from sqlglot.dialects.duckdb import DuckDB
@@ -14,24 +15,34 @@ from bbq_dagster.local.errors import not_implemented
 from bbq_dagster.local.sql.dialect_times import TIME_RULES, Rule
 from bbq_dagster.local.sql.unsupported import is_unsupported
 
+Node = TypeVar("Node", bound=exp.Expr)
+
 
 def to_duckdb(expression: exp.Expr, now_us: int) -> str:
     """The statement for DuckDB, with the current time as a constant. The expression is used up."""
-    for node in list(expression.find_all(*_NOW)):
-        node.replace(_now(node, now_us))
-    for node in list(expression.find_all(exp.ArrayAgg)):
-        _array_agg(node)
-    for node in list(expression.find_all(exp.Array)):
-        _name_fields_of_tuples(node)
-    for pair in reversed(list(expression.find_all(exp.Tuple))):
+    present = {type(node) for node in expression.walk()}
+
+    def found(kind: type[Node], *made_of: type[exp.Expr]) -> list[Node]:
+        """In order. Looked for only where they are, or what they are made of: a walk is what takes time."""
+        is_there = any(issubclass(other, (kind, *made_of)) for other in present)
+        return list(expression.find_all(kind)) if is_there else []
+
+    for now in [node for kind in _NOW for node in found(kind)]:
+        now.replace(_now(now, now_us))
+    for aggregate in found(exp.ArrayAgg):
+        _array_agg(aggregate)
+    for array in found(exp.Array):
+        _name_fields_of_tuples(array)
+    for pair in reversed(found(exp.Tuple)):
         _struct_of_tuple(pair)
-    for struct in reversed(list(expression.find_all(exp.Struct))):
+    for struct in reversed(found(exp.Struct, exp.Tuple)):
         _name_fields(struct)
-    for cast in list(expression.find_all(exp.Cast)):
+    for cast in found(exp.Cast):
         _name_as_declared(cast.this, cast.to)
-    for select in list(expression.find_all(exp.Select)):
+    for select in found(exp.Select) if exp.Pivot in present else ():
         _put_unpivoted_last(select)
-    return str(expression.sql(dialect=Engine, identify=True, unsupported_level=ErrorLevel.IGNORE))
+    is_part = expression.parent is not None
+    return str(expression.sql(dialect=Engine, identify=True, unsupported_level=ErrorLevel.IGNORE, copy=is_part))
 
 
 _NOW = (exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentDatetime, exp.CurrentTime)

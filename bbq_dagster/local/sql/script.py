@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from sqlglot import exp
@@ -38,6 +39,9 @@ from bbq_dagster.local.store import Store
 
 _MOST_ROUNDS = 100_000
 _ABORT = re.compile(r"CALL\s+BQ\.ABORT_SESSION\s*\(\s*\)", re.IGNORECASE)
+_remembered = lru_cache(maxsize=128)(parse_script)
+"""Clients ask the same again and again. Whoever runs a block leaves it as it is: it copies what it changes."""
+_LONGEST_REMEMBERED = 10_000
 _NOTHING = QueryResult(schema=[], rows=empty_rows(()), statement_type="SCRIPT")
 
 
@@ -68,12 +72,16 @@ def run(
     lasting = session if session is not None else Session(Workspace(store, project))
     context = Context(store, project, lasting, location, default_dataset, tuple(parameters))
     try:
-        return _Script(context, dry_run).run(parse_script(sql))
+        return _Script(context, dry_run).run(_block_of(sql))
     except BigQueryError as error:
         raise with_position(error, sql) from error
     finally:
         if not lasting.id and lasting.workspace.in_transaction:
             lasting.workspace.rollback()
+
+
+def _block_of(sql: str) -> Block:
+    return _remembered(sql) if len(sql) <= _LONGEST_REMEMBERED else parse_script(sql)
 
 
 class _Left(Exception):

@@ -10,6 +10,7 @@ from bbq_dagster.core.plan import DatasetFailure, ProjectFailure
 from bbq_dagster.core.render import not_looked_at
 from bbq_dagster.core.tables import Unit
 from bbq_dagster.core.versions import Version
+from bbq_dagster.core.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class BackupReport:
         rows = sum(made.version.rows or 0 for made in self.versions)
         size_bytes = sum(made.version.size_bytes or 0 for made in self.versions)
         return (
-            f"run {self.run_id}: {len(self.versions):,} versions, {rows:,} rows, {size_bytes:,} bytes"
+            f"run {self.run_id}: {counted(len(self.versions), 'version')}, {counted(rows, 'row')}, {size_bytes:,} bytes"
             f" in {self.seconds}; {len(self.failures):,} failed, {len(self.unfinished):,} unfinished,"
             f" {len(self.not_captured):,} not captured"
         )

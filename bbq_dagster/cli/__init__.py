@@ -30,6 +30,7 @@ import click
 
 from bbq_dagster.cli.commands import LazyCommands
 from bbq_dagster.cli.exits import ExitCode, exit_code_of
+from bbq_dagster.core.wording import printable_lines
 from bbq_dagster.errors import BbqError
 from bbq_dagster.local.errors import LocalServerError
 
@@ -70,7 +71,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo("stopped; what was begun is finished by the next run", err=True)
         return ExitCode.STOPPED
     except (BbqError, LocalServerError) as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {printable_lines(str(error))}", err=True)
         return exit_code_of(error)
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA_LOCAL:

@@ -9,7 +9,7 @@ from uuid import uuid4
 import click
 
 from bbq_dagster.cli.options import as_json, reading_catalog, stack_of
-from bbq_dagster.cli.output import show_json, show_table, waiting_for
+from bbq_dagster.cli.output import say, show_json, show_table, waiting_for
 from bbq_dagster.core.anomalies import chosen_anomalies
 from bbq_dagster.core.holds import Hold
 
@@ -59,9 +59,9 @@ def release(config: Path | None, names: tuple[str, ...], everything: bool, as_js
         show_json({"released": [hold.hold_id for hold in chosen]})
         return
     for hold in chosen:
-        click.echo(f"{hold.hold_id} is released: {hold.target}")
+        say(f"{hold.hold_id} is released: {hold.target}")
     if not chosen:
-        click.echo("nothing is flagged")
+        say("nothing is flagged")
 
 
 def flag_fields(hold: Hold) -> dict[str, object]:

@@ -11,7 +11,7 @@ import click
 from bbq_dagster.apply.report import BackupReport
 from bbq_dagster.cli.exits import ExitCode, end_with
 from bbq_dagster.cli.options import as_json, datasets_option, projects_option, stack_of
-from bbq_dagster.cli.output import progress_bar, show_json, waiting_for
+from bbq_dagster.cli.output import progress_bar, say, show_json, waiting_for
 from bbq_dagster.core.plan import BackupPlan
 from bbq_dagster.core.render import plan_as_json, render_plan
 from bbq_dagster.core.tables import DatasetRef, Unit
@@ -47,7 +47,7 @@ def plan(
     if as_json:
         show_json(plan_as_json(planned))
     else:
-        click.echo(render_plan(planned, limit=None if show_all else _LINES_OF_A_LIST))
+        say(render_plan(planned, limit=None if show_all else _LINES_OF_A_LIST))
     if not planned.is_complete:
         end_with(ExitCode.PARTLY_DONE)
 
@@ -74,7 +74,7 @@ def backup(
     if as_json:
         show_json(_report_as_json(report))
     else:
-        click.echo(str(report))
+        say(str(report))
     if not report.ok:
         end_with(ExitCode.PARTLY_DONE)
 

@@ -10,7 +10,7 @@ import click
 
 from bbq_dagster.cli.exits import ExitCode, end_with
 from bbq_dagster.cli.options import as_json, datasets_option, reading_catalog, stack_of
-from bbq_dagster.cli.output import show_json, show_table, waiting_for
+from bbq_dagster.cli.output import say, show_json, show_table, waiting_for
 from bbq_dagster.core.catalog import COLUMNS, EventKind
 from bbq_dagster.core.drift import Drift, Finding, render_drift, render_repair
 from bbq_dagster.core.original import AdoptionPlan, render_adoption
@@ -42,7 +42,7 @@ def init(config: Path | None, as_json: bool) -> None:
     if as_json:
         show_json({"dataset": dataset, "location": location})
     else:
-        click.echo(f"{dataset} is ready, in {location}")
+        say(f"{dataset} is ready, in {location}")
 
 
 @catalog.command()
@@ -99,9 +99,9 @@ def check(config: Path | None, show_all: bool, as_json: bool) -> None:
     if as_json:
         show_json(_drift_fields(drift))
     else:
-        click.echo(render_drift(drift, limit=None if show_all else _LINES_OF_A_LIST))
+        say(render_drift(drift, limit=None if show_all else _LINES_OF_A_LIST))
         if drift.remedies:
-            click.echo("HINT: what can be done about it: bbq catalog repair", err=True)
+            say("HINT: what can be done about it: bbq catalog repair", err=True)
     if not drift.is_none:
         end_with(ExitCode.PARTLY_DONE)
 
@@ -136,7 +136,7 @@ def repair(config: Path | None, approved: str | None, show_all: bool, as_json: b
             }
         )
     else:
-        click.echo(str(report))
+        say(str(report))
     if not report.ok:
         end_with(ExitCode.PARTLY_DONE)
 
@@ -168,9 +168,9 @@ def rebuild(config: Path | None, approved: str | None, show_all: bool, as_json: 
             }
         )
         return
-    click.echo(str(report))
+    say(str(report))
     if report.held:
-        click.echo("HINT: once you have looked: bbq hold list, and bbq hold release HOLD_ID for each", err=True)
+        say("HINT: once you have looked: bbq hold list, and bbq hold release HOLD_ID for each", err=True)
 
 
 @catalog.command()
@@ -184,7 +184,7 @@ def snapshot(config: Path | None, as_json: bool) -> None:
     if as_json:
         show_json({"table": taken.table})
     else:
-        click.echo(f"the catalog of {taken.day} is kept in {taken.table}")
+        say(f"the catalog of {taken.day} is kept in {taken.table}")
 
 
 @catalog.command()
@@ -212,8 +212,8 @@ def restore_command(config: Path | None, name: str, as_json: bool) -> None:
     if as_json:
         show_json({"restored": back.table})
         return
-    click.echo(f"the catalog has all that {back.table} has")
-    click.echo("HINT: what was copied since: bbq catalog rebuild; then bbq catalog check", err=True)
+    say(f"the catalog has all that {back.table} has")
+    say("HINT: what was copied since: bbq catalog rebuild; then bbq catalog check", err=True)
 
 
 @catalog.command("adopt-bbq")
@@ -259,7 +259,7 @@ def adopt_bbq(
     if as_json:
         show_json({"run_id": run_id, "versions": [version.version_id for version in versions]})
     else:
-        click.echo(f"run {run_id}: {counted(len(versions), 'version')} adopted")
+        say(f"run {run_id}: {counted(len(versions), 'version')} adopted")
 
 
 def _show_adoption(planned: AdoptionPlan, show_all: bool, as_json: bool) -> None:
@@ -274,18 +274,18 @@ def _show_adoption(planned: AdoptionPlan, show_all: bool, as_json: bool) -> None
             }
         )
         return
-    click.echo(render_adoption(planned, limit=None if show_all else _LINES_OF_A_LIST))
+    say(render_adoption(planned, limit=None if show_all else _LINES_OF_A_LIST))
     if planned.versions:
-        click.echo(f"HINT: to do this and nothing else: the same command with --approve {planned.digest}", err=True)
+        say(f"HINT: to do this and nothing else: the same command with --approve {planned.digest}", err=True)
 
 
 def _show_repair(drift: Drift, show_all: bool, as_json: bool) -> None:
     if as_json:
         show_json(_drift_fields(drift))
         return
-    click.echo(render_repair(drift, limit=None if show_all else _LINES_OF_A_LIST))
+    say(render_repair(drift, limit=None if show_all else _LINES_OF_A_LIST))
     if drift.remedies:
-        click.echo(f"HINT: to do this and nothing else: bbq catalog repair --approve {drift.digest}", err=True)
+        say(f"HINT: to do this and nothing else: bbq catalog repair --approve {drift.digest}", err=True)
 
 
 def _show_rebuild(planned: RebuildPlan, show_all: bool, as_json: bool) -> None:
@@ -300,9 +300,9 @@ def _show_rebuild(planned: RebuildPlan, show_all: bool, as_json: bool) -> None:
             }
         )
         return
-    click.echo(render_rebuild(planned, limit=None if show_all else _LINES_OF_A_LIST))
+    say(render_rebuild(planned, limit=None if show_all else _LINES_OF_A_LIST))
     if planned.versions:
-        click.echo(f"HINT: to do this and nothing else: bbq catalog rebuild --approve {planned.digest}", err=True)
+        say(f"HINT: to do this and nothing else: bbq catalog rebuild --approve {planned.digest}", err=True)
 
 
 def _drift_fields(drift: Drift) -> dict[str, object]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bbq_dagster.cli.output import console, show_table
+from bbq_dagster.cli.output import console, say, show_table
 from bbq_dagster.cli.sandbox import Sandbox, sandbox
 from bbq_dagster.core.render import render_plan
 from bbq_dagster.core.restore_render import summary
@@ -65,8 +65,8 @@ def demo(folder: Path, small: bool) -> None:
         days.show_versions()
         _title("7. The worst day: the flights are deleted, and an empty table takes their name")
         worst_day(days, made.url)
-    click.echo(f"\ndone in {time.monotonic() - began:.0f} s; `make dev` shows the sample in Dagster's UI")
-    click.echo(f"Dagster's log of it: {folder / 'dagster.log'}")
+    say(f"\ndone in {time.monotonic() - began:.0f} s; `make dev` shows the sample in Dagster's UI")
+    say(f"Dagster's log of it: {folder / 'dagster.log'}")
 
 
 def worst_day(days: Days, url: str) -> None:
@@ -76,12 +76,12 @@ def worst_day(days: Days, url: str) -> None:
 
     client = LocalBigQueryAdmin(url).client()
     before, as_of = flights_in_words(client), days.stack.clock()
-    click.echo(f"before:   {before}")
+    say(f"before:   {before}")
     lost = lose_flights(client)
-    click.echo(f"lost:     {flights_in_words(client)}")
+    say(f"lost:     {flights_in_words(client)}")
     ok = days.restore(str(lost), as_of=as_of)
     after = flights_in_words(client)
-    click.echo(f"restored: {after}")
+    say(f"restored: {after}")
     if not ok or after != before:
         raise Permanent("the restore did not bring back what was lost", hint=f"see {days.log}")
 
@@ -116,11 +116,11 @@ class Days:
         """Print the plan, then let the sensors do it."""
         plan = self.stack.plan_changed(now=self.stack.clock())
         console().print(render_plan(plan), markup=False, soft_wrap=True)
-        click.echo()
+        say()
         for tick in self.tick():
-            click.echo(f"sensor {tick.sensor}: {tick.skipped or f'{len(tick.runs)} runs requested'}")
+            say(f"sensor {tick.sensor}: {tick.skipped or f'{len(tick.runs)} runs requested'}")
             for run in tick.runs:
-                click.echo(f"  run {run.run_id[:8]} of {run.what}: {self._outcome(run)}")
+                say(f"  run {run.run_id[:8]} of {run.what}: {self._outcome(run)}")
 
     def tick(self) -> list[Tick]:
         """Let every sensor look, and execute what it asks for. Dagster's long log of it goes into a file."""
@@ -132,7 +132,7 @@ class Days:
     def restore(self, table: str, *, as_of: datetime) -> bool:
         """Print the plan of bringing ``table`` back as it was then, and let Dagster's job do it."""
         request = RestoreRequest(what=(Scope.parse(table),), as_of=as_of, on_existing=OnExisting.REPLACE)
-        click.echo(summary(self.stack.plan_restore(request, now=self.stack.clock())))
+        say(summary(self.stack.plan_restore(request, now=self.stack.clock())))
         config = {"what": [table], "as_of": as_of.isoformat(), "on_existing": "REPLACE", "dry_run": False}
         job = self.definitions.resolve_job_def("restore")
         with self.log.open("a") as file, redirect_stderr(file):
@@ -166,4 +166,4 @@ class Days:
 
 
 def _title(text: str) -> None:
-    click.echo(f"\n{text}\n{'-' * len(text)}")
+    say(f"\n{text}\n{'-' * len(text)}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bbq_dagster.cli.options import as_json
-from bbq_dagster.cli.output import show_json, show_table, waiting_for
+from bbq_dagster.cli.output import say, show_json, show_table, waiting_for
 from bbq_dagster.errors import Refused
 from bbq_dagster.local.errors import LocalServerError
 
@@ -60,8 +60,8 @@ def serve(folder: Path | None, buckets: Path | None, host: str, port: int) -> No
         raise Refused(str(error)) from error
     ended = _told_to_end()
     with server:
-        click.echo(f"BigQuery's REST API is served at {server.url}, its data is kept in {folder or 'memory'}")
-        click.echo("in bbq.yaml: endpoint and `credentials: anonymous`; Ctrl-C ends it")
+        say(f"BigQuery's REST API is served at {server.url}, its data is kept in {folder or 'memory'}")
+        say("in bbq.yaml: endpoint and `credentials: anonymous`; Ctrl-C ends it")
         ended.wait()
 
 
@@ -121,7 +121,7 @@ def clock(url: str, instant: datetime | None, advance_hours: float | None, real:
     if as_json:
         show_json({"now": now})
     else:
-        click.echo(f"{now:%Y-%m-%d %H:%M:%S} UTC")
+        say(f"{now:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def _running_at(url: str) -> LocalBigQueryAdmin:

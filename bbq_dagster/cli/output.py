@@ -34,9 +34,14 @@ _BETWEEN = 3
 """What rich puts between two columns."""
 
 
+def say(text: str = "", *, err: bool = False) -> None:
+    """Write text for people. What does not show is escaped: names, reasons and messages in it are anybody's."""
+    click.echo(printable_lines(text), err=err)
+
+
 def show_json(value: object) -> None:
     """Dataclasses become objects, references and times become text, sets are sorted; what does not show is escaped."""
-    click.echo(printable_lines(json.dumps(jsonable(value), indent=2, ensure_ascii=False)))
+    say(json.dumps(jsonable(value), indent=2, ensure_ascii=False))
 
 
 def jsonable(value: object) -> object:
@@ -72,9 +77,9 @@ def show_table(
     cells = [[_cell(value) for value in row] for row in rows]
     to_stdout = console()
     if not cells:
-        click.echo(empty)
+        say(empty)
     elif _needed_width(columns, cells, numbers) > to_stdout.width:
-        click.echo("\n\n".join(filter(None, [title, *(_paragraph(columns, row) for row in cells)])))
+        say("\n\n".join(filter(None, [title, *(_paragraph(columns, row) for row in cells)])))
     else:
         click.echo(_drawn(_table(title, columns, cells, numbers), to_stdout))
 
@@ -122,7 +127,7 @@ def waiting_for(what: str) -> Iterator[Callable[[object], None]]:
     """
     to_stderr = Console(stderr=True)
     if not to_stderr.is_terminal:
-        yield now_and_then(lambda progress: click.echo(f"{what}: {progress}", err=True))
+        yield now_and_then(lambda progress: say(f"{what}: {progress}", err=True))
         return
     with to_stderr.status(f"{what} …") as status:
         yield lambda progress: status.update(f"{what}: {progress} …")
@@ -153,7 +158,7 @@ class Bar:
         if self._progress is None or self._task is None:
             return
         if self._progress.disable:
-            click.echo(f"{self._title}: {now}", err=True)
+            say(f"{self._title}: {now}", err=True)
         else:
             self._progress.update(self._task, completed=now.done + now.failed)
 

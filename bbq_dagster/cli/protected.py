@@ -12,7 +12,7 @@ import click
 from bbq_dagster.cli.anomalies import flag_fields
 from bbq_dagster.cli.exits import ExitCode, end_with
 from bbq_dagster.cli.options import as_json, projects_option, reading_catalog, stack_of
-from bbq_dagster.cli.output import show_json, show_table, waiting_for
+from bbq_dagster.cli.output import say, show_json, show_table, waiting_for
 from bbq_dagster.core.holds import Hold
 from bbq_dagster.core.status import TableStatus
 from bbq_dagster.core.tables import TableRef, Unit
@@ -57,9 +57,9 @@ def status(config: Path | None, projects: tuple[str, ...], as_json: bool) -> Non
         empty="nothing is protected yet\nHINT: `bbq plan` shows what a backup would copy",
     )
     if statuses:
-        click.echo(_sum(statuses))
+        say(_sum(statuses))
     if flagged:
-        click.echo(f"{len(flagged):,} flagged, older versions are held: `bbq anomaly list`")
+        say(f"{len(flagged):,} flagged, older versions are held: `bbq anomaly list`")
 
 
 @click.command()

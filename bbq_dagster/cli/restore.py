@@ -12,7 +12,7 @@ import click
 from bbq_dagster.apply.restore import RestoreReport
 from bbq_dagster.cli.exits import ExitCode, end_with
 from bbq_dagster.cli.options import as_json, reading_catalog, stack_of
-from bbq_dagster.cli.output import progress_bar, show_json, show_table, waiting_for
+from bbq_dagster.cli.output import progress_bar, say, show_json, show_table, waiting_for
 from bbq_dagster.core.json_values import to_json
 from bbq_dagster.core.plan import Quota
 from bbq_dagster.core.restore import RestorePlan, copy_jobs_fault
@@ -129,10 +129,12 @@ def plan(
         quota = stack.copy_job_quota(now=now)
     _show_plan(planned, quota, limit=None if show_all else _LINES_OF_A_LIST, as_json=as_json)
     if planned.conflicts:
+        if output is not None and output.exists():
+            say(f"nothing was written: {output} is an older plan, not this one", err=True)
         end_with(ExitCode.NOT_DONE)
     elif output is not None:
         output.write_text(write_plan(planned), "utf-8")
-        click.echo(f"written to {output}; to do it: bbq restore apply {output}", err=True)
+        say(f"written to {output}; to do it: bbq restore apply {output}", err=True)
 
 
 @restore.command()
@@ -154,7 +156,9 @@ def apply(config: Path | None, plan_file: Path, as_json: bool) -> None:
     if as_json:
         show_json(_report_as_json(report))
     else:
-        click.echo(str(report))
+        say(str(report))
+        if report.done_before and not report.done:
+            say("HINT: this plan was done before; to restore the same once more, make a new plan", err=True)
     if not report.ok:
         end_with(ExitCode.PARTLY_DONE)
 
@@ -198,9 +202,9 @@ def status(config: Path | None, restore_id: str, failed: bool, show_all: bool, a
             numbers=("rows",),
             empty="no item failed",
         )
-        click.echo(", ".join(f"{counts[state]:,} {state}" for state in ItemState))
+        say(", ".join(f"{counts[state]:,} {state}" for state in ItemState))
         if not failed and len(shown) < len(items):
-            click.echo(f"{len(shown):,} of {len(items):,} items are shown; --all shows every one")
+            say(f"{len(shown):,} of {len(items):,} items are shown; --all shows every one")
     if counts[ItemState.DONE] != len(items):
         end_with(ExitCode.PARTLY_DONE)
 
@@ -240,9 +244,9 @@ def _show_plan(planned: RestorePlan, quota: Quota, *, limit: int | None, as_json
             }
         )
         return
-    click.echo(render_restore(planned, limit=limit, quota=quota))
+    say(render_restore(planned, limit=limit, quota=quota))
     if fault := copy_jobs_fault(planned, quota):
-        click.echo(f"WARNING: {fault}", err=True)
+        say(f"WARNING: {fault}", err=True)
 
 
 def _report_as_json(report: RestoreReport) -> dict[str, object]:

@@ -14,7 +14,7 @@ from bbq_dagster.apply.expiry import RetentionReport
 from bbq_dagster.apply.undelete import UndeleteReport
 from bbq_dagster.cli.exits import ExitCode, end_with
 from bbq_dagster.cli.options import as_json, datasets_option, projects_option, reading_catalog, stack_of
-from bbq_dagster.cli.output import show_json, show_table, waiting_for
+from bbq_dagster.cli.output import say, show_json, show_table, waiting_for
 from bbq_dagster.core.catalog import version_of
 from bbq_dagster.core.holds import Hold
 from bbq_dagster.core.retention import RetentionPlan
@@ -48,9 +48,9 @@ def plan_command(
     if as_json:
         show_json(retention_as_json(planned))
     else:
-        click.echo(render_retention(planned, limit=None if show_all else _LINES_OF_A_LIST))
+        say(render_retention(planned, limit=None if show_all else _LINES_OF_A_LIST))
         if planned.deletions:
-            click.echo(f"HINT: to do this and nothing else: bbq retention apply --approve {planned.digest}", err=True)
+            say(f"HINT: to do this and nothing else: bbq retention apply --approve {planned.digest}", err=True)
 
 
 @retention.command("apply")
@@ -70,9 +70,9 @@ def apply_command(
     if as_json:
         show_json(_report_fields(report))
     else:
-        click.echo(str(report))
+        say(str(report))
         if report.deleted:
-            click.echo(f"HINT: for 7 days it can be undone: bbq undelete --run {report.run_id}", err=True)
+            say(f"HINT: for 7 days it can be undone: bbq undelete --run {report.run_id}", err=True)
     if not report.ok:
         end_with(ExitCode.PARTLY_DONE)
 
@@ -110,7 +110,7 @@ def release(config: Path | None, hold_id: str, as_json: bool) -> None:
     if as_json:
         show_json({"released": given_up.hold_id})
     else:
-        click.echo(f"{given_up.hold_id} is released: {given_up.target}")
+        say(f"{given_up.hold_id} is released: {given_up.target}")
 
 
 @hold.command("list")
@@ -170,11 +170,9 @@ def undelete(
     if as_json:
         show_json({"run_id": report.run_id, "ok": report.ok, "back": report.back, **_not_back(report)})
     else:
-        click.echo(str(report))
+        say(str(report))
         if report.back:
-            click.echo(
-                "HINT: retention decides on it anew; to keep it: bbq hold add VERSION_OR_TABLE --reason …", err=True
-            )
+            say("HINT: retention decides on it anew; to keep it: bbq hold add VERSION_OR_TABLE --reason …", err=True)
     if not report.ok:
         end_with(ExitCode.PARTLY_DONE)
 
@@ -185,7 +183,7 @@ def _not_back(report: UndeleteReport) -> dict[str, object]:
 
 def _show_undelete_plan(planned: UndeletePlan, as_json: bool) -> None:
     if not as_json:
-        click.echo(render_undelete(planned, limit=None))
+        say(render_undelete(planned, limit=None))
         return
     back = [(table.at, version_of(event)) for table in planned.tables for event in table.created]
     show_json(
@@ -220,7 +218,7 @@ def _show_hold(placed: Hold, as_json: bool) -> None:
     if as_json:
         show_json(_hold_fields(placed))
     else:
-        click.echo(f"{placed.hold_id}: {placed.target} is {placed.words}")
+        say(f"{placed.hold_id}: {placed.target} is {placed.words}")
 
 
 def _report_fields(report: RetentionReport) -> dict[str, object]:

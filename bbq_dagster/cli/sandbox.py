@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from bbq_dagster.cli.output import say
 from bbq_dagster.errors import Permanent
 
 DAGSTER_YAML = """\
@@ -81,12 +82,12 @@ def dev(folder: Path, port: int, bigquery_port: int) -> None:
 
     with sandbox(folder, port=bigquery_port) as made:
         if not (folder / "seeded").exists():
-            click.echo("seeding the sample sources …")
+            say("seeding the sample sources …")
             seed(made.url)
             (folder / "seeded").touch()
         _bbq(made, "discover")
-        click.echo(f"Dagster: http://127.0.0.1:{port}   BigQuery: {made.url}   settings: {made.config}")
-        click.echo(f"bbq beside it: export BBQ_CONFIG={made.config}; let a day pass: bbq local change --url {made.url}")
+        say(f"Dagster: http://127.0.0.1:{port}   BigQuery: {made.url}   settings: {made.config}")
+        say(f"bbq beside it: export BBQ_CONFIG={made.config}; let a day pass: bbq local change --url {made.url}")
         dagster = [sys.executable, "-m", "dagster", "dev", "-m", "bbq_dagster.definitions", "--port", str(port)]
         subprocess.run(dagster, env=_with(made.environment), check=False)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bbq_dagster.cli.options import as_json
-from bbq_dagster.cli.output import show_json, show_table
+from bbq_dagster.cli.output import say, show_json, show_table
 from bbq_dagster.core.tables import TableRef
 from bbq_dagster.settings import json_schema, load_settings
 
@@ -29,7 +29,7 @@ def check(config: Path | None, as_json: bool) -> None:
     if as_json:
         show_json({"path": loaded.path, "backup_project": loaded.backup_project, "sources": projects})
     else:
-        click.echo(f"{loaded.path} is right: {', '.join(projects)} into {loaded.backup_project}")
+        say(f"{loaded.path} is right: {', '.join(projects)} into {loaded.backup_project}")
 
 
 @settings.command()
@@ -47,7 +47,7 @@ def policy(config: Path | None, table: str, as_json: bool) -> None:
         show_json({"table": ref, "left_out": exclusion, "policy": policy})
         return
     show_table(f"Policy of {ref}", ("key", "value", "set by"), [(n, s.value, s.set_by) for n, s in values])
-    click.echo(f"left out: it is {exclusion}" if exclusion else "it is backed up")
+    say(f"left out: it is {exclusion}" if exclusion else "it is backed up")
 
 
 @settings.command()

@@ -10,7 +10,7 @@ import click
 
 from bbq_dagster.cli.exits import ExitCode, end_with
 from bbq_dagster.cli.options import as_json, datasets_option, projects_option, stack_of
-from bbq_dagster.cli.output import show_json, show_table, waiting_for
+from bbq_dagster.cli.output import say, show_json, show_table, waiting_for
 from bbq_dagster.core.rto import RestoreTime
 from bbq_dagster.core.slis import SliReport, TableRpo
 from bbq_dagster.core.tables import DatasetRef
@@ -45,7 +45,7 @@ def slis(config: Path | None, projects: tuple[str, ...], datasets: tuple[str, ..
 
 
 def _show(report: SliReport, times: Sequence[RestoreTime]) -> None:
-    click.echo(str(report))
+    say(str(report))
     show_table(
         "Changed since the last version",
         ("table", "units", "as of", "RPO"),

@@ -11,7 +11,7 @@ import click
 from bbq_dagster.apply.verification import VerificationReport
 from bbq_dagster.cli.exits import ExitCode, end_with
 from bbq_dagster.cli.options import as_json, reading_catalog, stack_of
-from bbq_dagster.cli.output import show_json, waiting_for
+from bbq_dagster.cli.output import say, show_json, waiting_for
 from bbq_dagster.core.tables import Unit
 from bbq_dagster.core.verification import VerificationPlan, render_verification
 from bbq_dagster.core.verification_record import Outcome
@@ -57,7 +57,7 @@ def plan_command(
     if as_json:
         show_json(_plan_fields(planned))
     else:
-        click.echo(render_verification(planned, limit=None if show_all else _LINES_OF_A_LIST))
+        say(render_verification(planned, limit=None if show_all else _LINES_OF_A_LIST))
 
 
 @verify.command("run")
@@ -85,7 +85,7 @@ def run_command(
     if as_json:
         show_json(_report_fields(report))
     else:
-        click.echo(str(report))
+        say(str(report))
     if not report.ok:
         end_with(ExitCode.PARTLY_DONE)
 

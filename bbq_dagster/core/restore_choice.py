@@ -168,7 +168,7 @@ def _why_nothing(
     first = min(version.captured_at for version in versions if _is_meant(scope, version.unit))
     if at < first:
         return f"{scope}: no version of {_at(at)} or before; the first one was captured at {_at(first)}"
-    return f"{scope}: all that was there by {_at(at)} was empty or gone by then"
+    return f"{scope}: all that was there by {_at(at)} was empty or gone by then; ask for an earlier instant"
 
 
 def _at(instant: datetime) -> str:

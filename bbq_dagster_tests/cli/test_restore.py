@@ -27,6 +27,15 @@ def id_of(bbq: Bbq, plan: Path) -> str:
     return str(bbq("restore", "apply", str(plan), "--json").json["restore_id"])  # type: ignore[index]
 
 
+def test_an_older_plan_is_not_taken_for_one_that_could_not_be_made(house: House, bbq: Bbq, plan: Path) -> None:
+    house.sql(f"CREATE TABLE `{ORDERS}` AS SELECT 7 AS n")
+
+    answer = bbq("restore", "plan", ORDERS, "-o", str(plan))
+
+    assert answer.code == 2
+    assert f"nothing was written: {plan} is an older plan, not this one" in answer.err
+
+
 def test_a_dropped_table_is_planned_restored_and_done(house: House, bbq: Bbq, plan: Path) -> None:
     restored = bbq("restore", "apply", str(plan))
     status = bbq("restore", "status", restored.out.partition(":")[0])
@@ -51,6 +60,14 @@ def test_what_failed_is_shown_with_the_message_of_bigquery_and_done_by_the_next_
     assert "cannot be copied today" in first.out
     assert "cannot be copied today" in failed.out
     assert "1 restored" in second.out
+
+
+def test_a_plan_that_was_done_before_is_not_done_again_and_says_what_now(bbq: Bbq, plan: Path) -> None:
+    bbq("restore", "apply", str(plan))
+    again = bbq("restore", "apply", str(plan))
+
+    assert again.code == 0
+    assert "HINT: this plan was done before" in again.err
 
 
 def test_of_a_big_restore_twelve_items_of_each_state_are_shown_unless_all_are_asked_for(

@@ -167,6 +167,19 @@ def test_without_its_source_a_version_is_not_proven_but_from_then_on_it_is(
     assert second.how is How.FINGERPRINT
 
 
+@pytest.mark.parametrize("reason", ["accessDenied", "tableUnavailable", "resourcesExceeded", "quotaExceeded"])
+def test_a_source_that_cannot_be_read_today_is_not_gone(shop: House, reason: str) -> None:
+    shop.bigquery.fault(
+        match={"job_type": "query", "sql": "SYSTEM_TIME AS OF"}, action={"job_error": {"reason": reason}}
+    )
+    (first,) = verify(shop, ORDERS).found
+    shop.bigquery.clear_faults()
+    (second,) = verify(shop, ORDERS).found
+
+    assert (first.outcome, second.outcome) == (Outcome.COULD_NOT, Outcome.PROVEN)
+    assert second.how is How.SOURCE
+
+
 def test_a_query_that_would_read_more_than_is_left_is_not_run(shop: House) -> None:
     report = verify(shop, ORDERS, size_bytes=0)
 

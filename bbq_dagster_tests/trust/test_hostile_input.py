@@ -20,8 +20,9 @@ from google.cloud import bigquery as bq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bbq_dagster import cli
 from bbq_dagster.cli import run
-from bbq_dagster.cli.output import show_json, show_table
+from bbq_dagster.cli.output import say, show_json, show_table
 from bbq_dagster.core.restore import RestorePlan
 from bbq_dagster.core.restore_render import read_plan, write_plan
 from bbq_dagster.core.restore_request import RestoreRequest, Scope, Target, read_version_list
@@ -230,12 +231,20 @@ STEERING = "\x1b[2J\x9b31m\x07\u202e\u2066\u200b\u2028\U000e0041\ud800"
 
 def test_no_answer_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     show_table("", ("what",), [(f"a{STEERING}b\nc",)])
-    table = capsys.readouterr().out
+    say(f"a plan of {STEERING}")
+    shown = capsys.readouterr().out
     show_json({"what": f"a{STEERING}b\nc"})
     as_json = capsys.readouterr().out
 
-    assert all(char.isprintable() or char == "\n" for char in table + as_json)
+    assert all(char.isprintable() or char == "\n" for char in shown + as_json)
     assert json.loads(as_json) == {"what": f"a{STEERING}b\nc"}
+
+
+def test_every_command_writes_by_way_of_what_escapes() -> None:
+    commands = Path(cli.__file__).parent
+    by_itself = {file.name for file in commands.glob("*.py") if "click.echo(" in file.read_text()}
+
+    assert by_itself == {"__init__.py", "metrics.py", "output.py"}
 
 
 def test_an_error_does_not_steer_it_either(house: House, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import datetime
+from itertools import groupby
 from multiprocessing import get_context
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -71,15 +73,17 @@ def open_estate(url: str, folder: Path) -> Stack:
     return open_stack(load_settings(path, {}))
 
 
-def record_backup(stack: Stack, *, datasets: int, at: datetime) -> None:
+def record_backup(stack: Stack, *, at: datetime) -> None:
     """Write into the catalog what the first backup of everything leaves there, without the copies."""
     stack.catalog.prepare()
-    for number in range(datasets):
-        plan = stack.plan_changed(now=at, datasets=[dataset(number)])
-        stack.catalog.append([*_versions(plan.backups, at), *_settlements(plan.changes, at)])
+    plan = stack.plan_changed(now=at)
+    for _, backups in groupby(sorted(plan.backups, key=attrgetter("source")), lambda backup: backup.source.in_dataset):
+        stack.catalog.append(list(_versions(backups, at)))
+    for changes in plan.changes:
+        stack.catalog.append(list(_settlements(changes, at)))
 
 
-def _versions(backups: tuple[TableBackup, ...], at: datetime) -> Iterator[Event]:
+def _versions(backups: Iterable[TableBackup], at: datetime) -> Iterator[Event]:
     for backup in backups:
         for copy in backup.copies:
             for unit in copy.units:
@@ -89,10 +93,8 @@ def _versions(backups: tuple[TableBackup, ...], at: datetime) -> Iterator[Event]
                 )
 
 
-def _settlements(changes: tuple[DatasetChanges, ...], at: datetime) -> Iterator[Event]:
-    for of_dataset in changes:
-        for table in of_dataset.inventory.tables:
-            yield table_settled(table, at=at, run_id="first")
+def _settlements(changes: DatasetChanges, at: datetime) -> Iterator[Event]:
+    return (table_settled(table, at=at, run_id="first") for table in changes.inventory.tables)
 
 
 def alone(work: Callable[[], T]) -> T:

@@ -53,7 +53,7 @@ def measure(datasets: int) -> tuple[Look, Look]:
         folder = Path(name)
         make_estate(admin, datasets=datasets, tables=TABLES)
         first = _looked("first day", admin, folder)
-        alone(partial(_record, admin.url, folder, datasets))
+        alone(partial(_record, admin.url, folder))
         change_tables(admin, datasets=datasets, tables=TABLES // ONE_IN)
         return first, _looked("second day", admin, folder)
 
@@ -78,8 +78,8 @@ def _look(url: str, folder: Path) -> Look:
     return Look(seconds, cpu_seconds, memory, sum(admin.calls().values()), summary(plan))
 
 
-def _record(url: str, folder: Path, datasets: int) -> None:
-    record_backup(open_estate(url, folder), datasets=datasets, at=LocalBigQueryAdmin(url).now())
+def _record(url: str, folder: Path) -> None:
+    record_backup(open_estate(url, folder), at=LocalBigQueryAdmin(url).now())
 
 
 if __name__ == "__main__":

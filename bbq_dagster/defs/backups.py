@@ -21,7 +21,14 @@ from bbq_dagster.apply.telling import now_and_then
 from bbq_dagster.core.plan import BackupPlan
 from bbq_dagster.core.tables import DatasetRef, TableRef, Unit
 from bbq_dagster.core.versions import Version
-from bbq_dagster.defs.events import Materialized, RunEvents, add_partitions, data_versions, keep_connected
+from bbq_dagster.defs.events import (
+    Materialized,
+    RunEvents,
+    add_partitions,
+    data_versions,
+    keep_connected,
+    remember_states,
+)
 from bbq_dagster.defs.metadata import data_version_of, reasons_as_markdown, version_metadata
 from bbq_dagster.defs.names import asset_key_of, partitions_of
 from bbq_dagster.defs.resources import BbqResource
@@ -120,6 +127,8 @@ class BackupRun:
     def finish(self, asked: Sequence[Unit], plan: BackupPlan, report: BackupReport) -> None:
         """Write the events that are missing for what was ``asked`` and not copied; fail where something failed."""
         self._heal(_uncopied(asked, plan))
+        for dataset, _ in _by_dataset(self.recorded):
+            remember_states(self.events.instance, asset_key_of(dataset), partitions_of(dataset))
         self.log.info(str(report))
         if not report.ok:
             raise _failure(report)

@@ -109,6 +109,14 @@ def keep_connected(instance: dg.DagsterInstance) -> None:
         storage.optimize_for_webserver(statement_timeout=0, pool_recycle=_KEPT_SECONDS, max_overflow=10)
 
 
+def remember_states(instance: dg.DagsterInstance, key: dg.AssetKey, partitions: dg.DynamicPartitionsDefinition) -> None:
+    """Have Dagster bring what it keeps of the states of all partitions up to date; the UI builds on it.
+
+    Else whoever opens the asset next waits for it: seconds where 100,000 partitions are new.
+    """
+    instance.get_status_by_partition(key, [], partitions)
+
+
 def data_versions(instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Sequence[str]) -> Mapping[str, str]:
     """The data version of the latest materialization of each of these partitions that has one."""
     found: dict[str, str] = {}

@@ -305,8 +305,8 @@ def fold_record(events: Iterable[Event]) -> DatasetRecord:
                 version = version_of(event)
                 if unit not in latest or latest[unit].captured_at <= version.captured_at:
                     latest[unit] = version
-                absent.pop(unit, None)
-                failures.pop(unit, None)
+                    absent.pop(unit, None)
+                    failures.pop(unit, None)
             case EventKind.COPY_FAILED:
                 failures[unit] = failures.get(unit, 0) + 1
             case EventKind.COPY_PLANNED if _end_of(event) not in ended:

@@ -108,16 +108,20 @@ class RetentionFold:
 
     def record(self) -> RetentionRecord:
         live = {identity: (at, version) for identity, (at, gone, version) in self._stored.items() if not gone}
-        newest: dict[Unit, datetime] = {}
+        newest: dict[Unit, tuple[datetime, datetime]] = {}
+        last: dict[Unit, datetime] = {}
         for at, version in live.values():
-            newest[version.unit] = max(at, newest.get(version.unit, at))
+            captured = version.captured_at, at
+            newest[version.unit] = max(captured, newest.get(version.unit, captured))
+            last[version.unit] = max(at, last.get(version.unit, at))
         return RetentionRecord(
             self._dataset,
             versions=tuple(self._judged(version) for _, version in live.values()),
+            # What was brought back since, older than the newest version, begins the grace anew and ends no absence.
             gone_since={
-                unit: at
+                unit: max(at, last[unit])
                 for unit, (at, kind) in self._absent.items()
-                if kind is EventKind.VANISHED and unit in newest and at > newest[unit]
+                if kind is EventKind.VANISHED and unit in newest and at > newest[unit][1]
             },
             scanned_at=self._scanned_at,
             departed=frozenset(

@@ -385,6 +385,15 @@ def test_the_last_word_on_a_unit_says_whether_it_is_there(
     assert fold_record(events).absent == expected
 
 
+def test_an_older_version_that_was_brought_back_says_nothing_of_its_source() -> None:
+    newest = created(PARTITION)
+    back = [replace(event, version_id="older", captured_at=NOW - MINUTE, recorded_at=NOW + MINUTE) for event in newest]
+
+    absent = fold_record([*newest, a_vanished(FIRST, at=NOW + MICROSECOND), *back]).absent
+
+    assert absent == {FIRST: Absence.VANISHED}
+
+
 def test_the_newest_settlement_of_a_table_counts() -> None:
     newer = table_settled(a_partitioned_table(state=a_state(rows=20)), at=NOW + MINUTE, run_id="run")
     older = table_settled(a_partitioned_table(state=a_state(rows=10)), at=NOW, run_id="run")

@@ -264,3 +264,11 @@ def test_a_unit_has_the_absence_after_its_newest_version() -> None:
 
     assert record_of([later, CREATED, older, gone(1)]).gone_since == {}
     assert record_of([older, CREATED, gone(1)]).gone_since == {ORDERS.unit(): NOW + MINUTE}
+
+
+def test_an_older_version_that_was_brought_back_begins_the_grace_anew_and_does_not_end_it() -> None:
+    """A look takes the source for gone as long as nothing newer was captured, and does not record that once more."""
+    older = replace(CREATED, version_id="older", captured_at=NOW - MINUTE, recorded_at=NOW - MINUTE)
+    back = replace(older, recorded_at=NOW + 2 * MINUTE)
+
+    assert record_of([older, CREATED, gone(1), back]).gone_since == {ORDERS.unit(): NOW + 2 * MINUTE}

@@ -397,7 +397,16 @@ def _set_options(action: exp.AlterSet, table: Table, setting: _Setting) -> None:
     patch: Resource = {}
     for properties in action.find_all(exp.Properties):
         _merge(patch, _options(properties, TABLE_OPTIONS, setting.context, setting.values))
-    setting.store.patch_table(table.ref, patch)
+    setting.store.patch_table(table.ref, _in_place_of(table.resource, patch))
+
+
+def _in_place_of(old: Mapping[str, Any], options: Resource) -> Resource:
+    """A patch after which the labels are those of ``options``: SET OPTIONS replaces a value, and PATCH merges labels.
+
+    https://cloud.google.com/bigquery/docs/reference/standard-sql/data-definition-language#alter_table_set_options_statement
+    """
+    labels = options.get("labels")
+    return options if labels is None else options | {"labels": {**dict.fromkeys(old.get("labels") or {}), **labels}}
 
 
 def _add_column(action: exp.ColumnDef, table: Table, setting: _Setting) -> None:
@@ -465,8 +474,9 @@ _ALTERATIONS: Mapping[type[exp.Expr], Callable[[Any, Table, _Setting], None]] = 
 def _alter_schema(found: re.Match[str], context: Context) -> QueryResult:
     project, _, dataset = found["name"].replace("`", "").rpartition(".")
     project = project or context.project
-    context.dataset(project, dataset)
-    context.store.patch_dataset(project, dataset, _options_in(found["options"], DATASET_OPTIONS, context))
+    old = context.dataset(project, dataset)
+    options = _options_in(found["options"], DATASET_OPTIONS, context)
+    context.store.patch_dataset(project, dataset, _in_place_of(old.resource, options))
     return _done("ALTER_SCHEMA", "ALTER")
 
 

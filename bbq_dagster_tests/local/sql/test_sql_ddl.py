@@ -175,6 +175,26 @@ def test_alter_sets_and_clears_options_and_moves_no_partition(store, clock, sql)
     assert (dict(after.parts), after.modified_ms) == (dict(before.parts), clock.now_ms())
 
 
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        pytest.param("[('c', 'd')]", {"c": "d"}, id="others"),
+        pytest.param("[]", {}, id="none"),
+        pytest.param("NULL", {}, id="null"),
+    ],
+)
+def test_labels_that_are_set_take_the_place_of_those_that_were_there(store, sql, labels, expected):
+    events(store)
+    sql("ALTER TABLE sales.events SET OPTIONS(labels = [('a', 'b')])")
+    sql("CREATE SCHEMA lab OPTIONS(labels = [('a', 'b')])")
+
+    sql(f"ALTER TABLE sales.events SET OPTIONS(labels = {labels})")
+    sql(f"ALTER SCHEMA lab SET OPTIONS(labels = {labels})")
+
+    assert store.get_table(ref("events")).resource.get("labels", {}) == expected
+    assert store.get_dataset("shop", "lab").resource.get("labels", {}) == expected
+
+
 def test_datasets_are_created_altered_and_dropped(store, sql):
     sql("CREATE SCHEMA lab OPTIONS(location = 'US', default_table_expiration_days = 3)")
     sql("ALTER SCHEMA lab SET OPTIONS(description = 'x')", location="US")

@@ -133,7 +133,12 @@ def _running(log: Path, command: list[str]) -> Iterator[int]:
             yield process.pid
         finally:
             process.terminate()
-            process.wait(STOP_SECONDS)
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                # Dagster takes the one signal for SIGINT, which a shell lets its processes in the background ignore.
+                process.kill()
+                process.wait()
 
 
 def _wait_for_port(port: int) -> None:

@@ -6,7 +6,7 @@ project of the client, which is the backup project.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
 from threading import Lock
@@ -79,7 +79,7 @@ class BigQueryWarehouse:
             location=location,
             doing=f"reading the state of the tables of {project} in {location}",
             needs=[_may_see(f"project {project}")],
-            parameters={} if only is None else _names(only),
+            parameters={} if only is None else _names_of(only),
         )
         return dict(information_schema.read_table_state(row, project) for row in rows)
 
@@ -91,7 +91,7 @@ class BigQueryWarehouse:
             location=dataset.location,
             doing=f"listing the tables of {dataset.ref}",
             needs=[_may_see(dataset.ref)],
-            parameters={} if only is None else _names(ref for ref in only if ref.in_dataset == dataset.ref),
+            parameters={} if only is None else {"tables": [ref.table for ref in only if ref.in_dataset == dataset.ref]},
         )
         return [information_schema.read_table(row, dataset, states) for row in rows]
 
@@ -435,8 +435,7 @@ def _may_see(on: object, permission: str = "bigquery.tables.list") -> Need:
     return Need(permission, _METADATA_VIEWER, on)
 
 
-def _names(tables: Iterable[TableRef]) -> dict[str, list[str]]:
-    tables = list(tables)
+def _names_of(tables: Collection[TableRef]) -> dict[str, list[str]]:
     return {
         "datasets": sorted({table.dataset for table in tables}),
         "tables": sorted({table.table for table in tables}),
